@@ -1,0 +1,49 @@
+"""Draws: what every method returns, as arrays only; a pytree, so that jit, vmap and scan take it."""
+
+import dataclasses
+import enum
+
+import jax
+import numpy as np
+from jax import Array
+
+
+class Status(enum.IntEnum):
+    """Outcome of one chain, a code so that a whole batch can be judged after one program."""
+
+    OK = 0
+    NO_FINITE_START = 1
+    NOT_FINITE = 2
+    NOT_CONVERGED = 3
+
+
+STATUS_MESSAGE = {
+    Status.OK: "finished",
+    Status.NO_FINITE_START: (
+        "no starting point with a finite log density and gradient was found; check that the priors "
+        "put mass where the likelihood is finite"
+    ),
+    Status.NOT_FINITE: "the log density became non-finite during the run; look for overflow in the "
+    "model function or use dtype='float64'",
+    Status.NOT_CONVERGED: "the method stopped at its limit before it converged; raise the limit",
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """Posterior draws as a pytree of arrays, without labels.
+
+    Attributes
+    ----------
+    sites
+        Site name -> array of shape (chain, draw, *site shape), in the constrained space.
+    stats
+        Sampler statistic -> array of shape (chain, draw).
+    status
+        `Status` code of each chain, shape (chain,).
+    """
+
+    sites: dict[str, Array | np.ndarray]
+    stats: dict[str, Array | np.ndarray]
+    status: Array | np.ndarray

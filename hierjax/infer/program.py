@@ -1,0 +1,60 @@
+"""The one shape that every inference method has: pure functions that work through chunks.
+
+A `Program` never touches the host: `hierjax.fit` drives it chunk by chunk to show progress, write
+checkpoints and stop early; `hierjax.sampler` strings the same functions together inside one jitted
+call. Progress therefore never needs a callback inside a vmapped program.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from jax import Array
+
+from hierjax.draws import Draws
+
+State = Any
+Record = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A method bound to a model function, as pure functions of a key and data.
+
+    Attributes
+    ----------
+    start
+        `start(key, data) -> state`.
+    advance
+        `advance(state, data) -> (state, record)`: one chunk of work.
+    finish
+        `finish(state, records, data) -> Draws`; `records` are the kept records stacked on a new
+        leading axis of chunks.
+    num_chunks
+        Most chunks that a run takes.
+    num_discarded
+        The records of this many first chunks are not kept (warm-up).
+    report
+        `report(state) -> {name: scalar}` for the progress display; `"done"`, if there, says that
+        the remaining chunks are not needed.
+    """
+
+    start: Callable[[Array, Any], State]
+    advance: Callable[[State, Any], tuple[State, Record]]
+    finish: Callable[[State, Record, Any], Draws]
+    num_chunks: int
+    num_discarded: int
+    report: Callable[[State], Mapping[str, Array]]
+
+
+class Method(Protocol):
+    """Settings of a method: a frozen, hashable dataclass that binds itself to a model function."""
+
+    @property
+    def name(self) -> str:
+        """The word by which `hierjax.fit(method=...)` knows the method."""
+        ...
+
+    def program(self, fn: Callable[..., Any], data: Mapping[str, Any]) -> Program:
+        """Bind the settings to the model function `fn`; `data` gives shapes and static values."""
+        ...

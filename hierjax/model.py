@@ -1,0 +1,130 @@
+"""Model: a NumPyro function, its data and the names of things; nothing is computed here."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import jax
+import numpy as np
+
+from hierjax.errors import DataError, ModelError
+from hierjax.levels import LevelGraph, read_levels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BLOCKS = ("level", "coefficient", "other", "effect", "hidden")
+
+
+class Origin(Protocol):
+    """What a front end (the formula language, the library) knows beyond the NumPyro function."""
+
+    def priors(self) -> "pd.DataFrame":
+        """Table of prior slots."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able description from which `rebuild` of the same front end makes the model again."""
+        ...
+
+    def data_for(self, new: Any) -> Mapping[str, Any]:
+        """Data arguments of the same model for new data (same design, same levels)."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A NumPyro model function with its data.
+
+    Parameters
+    ----------
+    fn
+        Any NumPyro function, called as `fn(**data)`.
+    data
+        Argument name -> array, int, None, or a pytree of those. NumPy and JAX arrays are traced (new
+        values of the same shapes re-use compiled programs); everything else is static.
+    labels
+        Plate or dimension name -> the labels along it, e.g. county names.
+    dims
+        Site name -> names of its event dimensions (those that no plate gives).
+    blocks
+        Site name -> block of the summary: "level", "coefficient", "other", "effect" or "hidden".
+        Sites left out are placed by reading the model's structure.
+    allow_missing
+        Names of arguments that may hold NaN or infinities (because the function masks them).
+    name
+        Shown in reports.
+    origin
+        The front end that made the model, if any.
+
+    Raises
+    ------
+    ModelError
+        `fn` is not callable, or a block is not a known one.
+    DataError
+        `data` is not a mapping, or holds text that no model can use as a number.
+    """
+
+    fn: Callable[..., Any]
+    data: Mapping[str, Any]
+    labels: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    dims: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    blocks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    allow_missing: tuple[str, ...] = ()
+    name: str = ""
+    origin: Origin | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise ModelError(f"`fn` must be a NumPyro function; got {type(self.fn).__name__}.")
+        if not isinstance(self.data, Mapping):
+            raise DataError(
+                "`data` must map argument names of the model function to arrays; "
+                f"got {type(self.data).__name__}. For a data frame write hj.formula(formula, frame)."
+            )
+        for site, block in self.blocks.items():
+            if block not in BLOCKS:
+                raise ModelError(f"`blocks[{site!r}]` must be one of {BLOCKS}; got {block!r}.")
+        object.__setattr__(self, "data", _host_arrays(self.data))
+        if not self.name:
+            object.__setattr__(self, "name", getattr(self.fn, "__name__", type(self.fn).__name__))
+
+    def levels(self) -> LevelGraph:
+        """Levels of the model, read from its plates, dependencies and index arrays."""
+        return read_levels(self.fn, self.data, labels=self.labels)
+
+    def priors(self) -> "pd.DataFrame":
+        """Table of every prior slot and its distribution, before any fitting."""
+        if self.origin is not None:
+            return self.origin.priors()
+        from hierjax.trace import prior_table
+
+        return prior_table(self.fn, self.data)
+
+    def with_data(self, data: Any) -> "Model":
+        """Return the same model on other data; formula models take a data frame."""
+        if self.origin is not None and not isinstance(data, Mapping):
+            data = self.origin.data_for(data)
+        return dataclasses.replace(self, data=data)
+
+
+def _host_arrays(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Move arrays to NumPy, so that the precision is chosen when a fit starts and not before."""
+
+    def leaf(path: Any, value: Any) -> Any:
+        if isinstance(value, list | tuple) or hasattr(value, "to_numpy"):
+            value = np.asarray(value)
+        if isinstance(value, jax.Array):
+            value = np.asarray(value)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "OUSM":
+            name = jax.tree_util.keystr(path[:1])[2:-2]
+            raise DataError(
+                f"data[{name!r}] holds {value.dtype} values, which a model cannot compute with. "
+                "Turn group labels into indexes with `index, labels = hj.encode(values)`."
+            )
+        return value
+
+    def is_leaf(value: Any) -> bool:
+        return value is None or isinstance(value, list | tuple) or hasattr(value, "to_numpy")
+
+    return jax.tree_util.tree_map_with_path(leaf, dict(data), is_leaf=is_leaf)
