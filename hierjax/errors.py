@@ -92,3 +92,7 @@ class FitError(HierjaxError, RuntimeError):
 
 class FileError(HierjaxError, RuntimeError):
     """A file cannot be read, is damaged, or does not belong to this model."""
+
+
+class UnknownDatasetError(DataError):
+    """No packaged data set has this name; the message lists those there are."""
