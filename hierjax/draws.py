@@ -2,6 +2,8 @@
 
 import dataclasses
 import enum
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -47,3 +49,37 @@ class Draws:
     sites: dict[str, Array | np.ndarray]
     stats: dict[str, Array | np.ndarray]
     status: Array | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class FitInfo:
+    """How a posterior was made: everything a report or a file has to say beside the draws.
+
+    Attributes
+    ----------
+    method
+        Name of the method, e.g. "nuts".
+    settings
+        Its settings, JSON-able.
+    seed
+        Seed that reproduces the draws.
+    dtype
+        "float64" or "float32".
+    effects
+        Site -> parametrisation it was sampled in ("as written", "noncentred", ...).
+    seconds
+        Phase ("compile", "run") -> wall seconds.
+    status
+        `Status` code of each chain.
+    versions
+        Package -> version.
+    """
+
+    method: str
+    settings: Mapping[str, Any]
+    seed: int
+    dtype: str
+    effects: Mapping[str, str]
+    seconds: Mapping[str, float]
+    status: tuple[int, ...]
+    versions: Mapping[str, str]

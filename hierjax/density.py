@@ -1,0 +1,158 @@
+"""The log density of a model over one unconstrained vector: the waist between models and methods."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import MaskedDistribution, biject_to
+from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+
+from hierjax.arguments import Arguments
+from hierjax.errors import ModelError
+from hierjax.trace import abstract_trace
+
+Arrays = tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """Place of one latent site in the unconstrained vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Density:
+    """Log density of a model function on R^size, with the maps to and from its sites.
+
+    With x the unconstrained vector and T the sites' transforms,
+    log_density(x) = log p(T(x), data) + log |det T'(x)|.
+
+    Every method is pure: it takes the traced arrays of the data (`Arguments.arrays`) and can be
+    jitted, differentiated and vmapped.
+    """
+
+    fn: Callable[..., Any]
+    arguments: Arguments
+    slots: tuple[Slot, ...]
+
+    @property
+    def size(self) -> int:
+        """Length of the unconstrained vector."""
+        return sum(slot.size for slot in self.slots)
+
+    def split(self, position: Array) -> dict[str, Array]:
+        """Cut a vector (size,) into the unconstrained value of each site."""
+        return {
+            slot.name: jnp.reshape(position[slot.start : slot.start + slot.size], slot.shape)
+            for slot in self.slots
+        }
+
+    def join(self, values: dict[str, Array]) -> Array:
+        """Inverse of `split`."""
+        return jnp.concatenate([jnp.ravel(values[slot.name]) for slot in self.slots])
+
+    def log_density(self, position: Array, arrays: Arrays) -> Array:
+        """Log joint density of sites and data at `position`, log-Jacobian included; a scalar."""
+        data = self.arguments.rebuild(arrays)
+        return -potential_energy(self.fn, (), data, self.split(position))
+
+    def constrain(self, position: Array, arrays: Arrays) -> dict[str, Array]:
+        """Latent and deterministic sites, by name, at `position`."""
+        data = self.arguments.rebuild(arrays)
+        return constrain_fn(self.fn, (), data, self.split(position), return_deterministic=True)
+
+    def unconstrain(self, values: dict[str, Array], arrays: Arrays) -> Array:
+        """Position (size,) of given values of all latent sites: inverse of `constrain`."""
+        data = self.arguments.rebuild(arrays)
+        return self.join(unconstrain_fn(self.fn, (), data, values))
+
+
+def make_density(fn: Callable[..., Any], arguments: Arguments, data: dict[str, Any]) -> Density:
+    """Lay out the latent sites of `fn(**data)` in one unconstrained vector.
+
+    Raises
+    ------
+    ModelError
+        The model has no latent site, or a discrete one.
+    """
+    slots, start = [], 0
+    for site in abstract_trace(fn, data).sites.values():
+        if site.kind != "latent":
+            continue
+        if getattr(site.support, "is_discrete", False):
+            raise ModelError(
+                f"site {site.name!r} is discrete ({site.distribution}), which no gradient-based "
+                "method can sample. Sum it out in the model function."
+            )
+        event_dim = len(site.event_shape)
+        batch_shape = site.shape[: len(site.shape) - event_dim]
+        event_shape = biject_to(site.support).inverse_shape(site.event_shape)
+        shape = (*batch_shape, *event_shape)
+        slots.append(Slot(site.name, shape, start, math.prod(shape)))
+        start += math.prod(shape)
+    if not slots:
+        raise ModelError("the model has no latent site: there is nothing to infer.")
+    return Density(fn, arguments, tuple(slots))
+
+
+def starting_position(
+    density: Density, key: Array, arrays: Arrays, *, radius: float = 2.0, attempts: int = 100
+) -> tuple[Array, Array]:
+    """Draw a start uniformly on (-radius, radius) where density and gradient are finite.
+
+    Returns
+    -------
+    position, found
+        Vector (size,) and whether a finite start was found within `attempts`; Stan's rule.
+    """
+    value_and_gradient = jax.value_and_grad(density.log_density)
+
+    def propose(key: Array) -> tuple[Array, Array]:
+        position = jax.random.uniform(key, (density.size,), minval=-radius, maxval=radius)
+        value, gradient = value_and_gradient(position, arrays)
+        return position, jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+
+    def again(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        attempt, _, _ = carry
+        return (attempt + 1, *propose(jax.random.fold_in(key, attempt)))
+
+    def searching(carry: tuple[Array, Array, Array]) -> Array:
+        attempt, _, found = carry
+        return ~found & (attempt < attempts)
+
+    nothing = (jnp.asarray(0), jnp.zeros(density.size), jnp.asarray(False))
+    _, position, found = jax.lax.while_loop(searching, again, nothing)
+    return position, found
+
+
+def observed_support(density: Density, arrays: Arrays) -> dict[str, Array]:
+    """Whether each observed value is one that its distribution can produce.
+
+    Returns
+    -------
+    dict
+        Observed site -> boolean array of its batch shape; masked-out values count as fine. Supports
+        that depend on latent sites are taken at the origin of the unconstrained space.
+    """
+    data = density.arguments.rebuild(arrays)
+    values = density.constrain(jnp.zeros(density.size), arrays)
+    model = handlers.substitute(handlers.seed(density.fn, jax.random.key(0)), data=values)
+    inside = {}
+    for name, site in handlers.trace(model).get_trace(**data).items():
+        if site["type"] != "sample" or not site["is_observed"]:
+            continue
+        distribution, observed = site["fn"], site["value"]
+        within = distribution.support(observed)
+        if isinstance(distribution, MaskedDistribution):
+            within = within | ~jnp.asarray(distribution._mask)
+        inside[name] = within
+    return inside

@@ -1,0 +1,273 @@
+"""The one verb: choose a method and a parametrisation, run, and hand back a Posterior."""
+
+import dataclasses
+import importlib.metadata
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierjax import checks
+from hierjax.arguments import Arguments, signature
+from hierjax.cache import ProgramCache
+from hierjax.draws import STATUS_MESSAGE, Draws, FitInfo, Status
+from hierjax.errors import FitError, SettingsError
+from hierjax.infer.nuts import NUTS
+from hierjax.infer.program import Method, Program
+from hierjax.infer.svi import SVI
+from hierjax.model import Model
+from hierjax.posterior import Posterior
+from hierjax.progress import ProgressDisplay
+from hierjax.trace import abstract_trace
+from hierjax.transforms.recentre import noncentre
+from hierjax.validation import validate
+
+METHODS: Mapping[str, Callable[[], Method]] = {"auto": NUTS, "nuts": NUTS, "svi": SVI}
+EFFECTS = ("auto", "centred", "noncentred")
+DTYPES = ("float64", "float32")
+VERSIONED = ("hierjax", "jax", "numpyro", "blackjax", "optax")
+PROGRAMS = ProgramCache(size=16)
+
+
+def fit(
+    model: Model | str,
+    data: Any = None,
+    *,
+    method: str | Method = "auto",
+    seed: int = 0,
+    effects: str = "auto",
+    progress: bool = True,
+    dtype: str = "float64",
+    **formula_options: Any,
+) -> Posterior:
+    """Fit a hierarchical model and return its posterior.
+
+    Parameters
+    ----------
+    model
+        A `Model`, or a formula such as `"y ~ x + (1 + x | g)"`, which needs `data`.
+    data
+        Data frame of a formula. For a `Model`: other data for the same model, or None.
+    method
+        `"auto"`, `"nuts"` or `"svi"`, or a settings object such as `NUTS(chains=2, draws=500)`.
+        `"auto"` is NUTS.
+    seed
+        The same seed, model, data and settings give the same draws.
+    effects
+        How group effects are sampled: `"centred"` as the model writes them, `"noncentred"` as
+        standardised deviations, `"auto"` non-centred for formulas and as written for functions.
+    progress
+        Show a progress bar on standard error.
+    dtype
+        `"float64"` (default) or `"float32"`, in JAX's scoped setting: no global flag changes.
+    **formula_options
+        `family`, `priors`, `trials`, `weights`, `offset`, `known_sd` of `hierjax.formula`.
+
+    Returns
+    -------
+    Posterior
+        Every site under its original name, with sampler statistics.
+
+    Raises
+    ------
+    DataError, ModelError, FormulaError, SettingsError
+        Before anything is compiled: what is wrong, where, and what to do.
+    FitError
+        No chain found a start with a finite log density.
+    """
+    model = _as_model(model, data, formula_options)
+    chosen = _as_method(method)
+    checks.one_of("dtype", dtype, DTYPES)
+    with jax.enable_x64(dtype == "float64"):
+        validate(model)
+        fn, parametrisation = _parametrise(model, effects)
+        with ProgressDisplay(progress) as display:
+            compiled, compile_seconds = _compile(fn, chosen, model, display)
+            started = time.perf_counter()
+            draws = jax.device_get(_run(compiled, jax.random.key(seed), model, display))
+            run_seconds = time.perf_counter() - started
+    info = FitInfo(
+        method=chosen.name,
+        settings=dataclasses.asdict(chosen),  # type: ignore[arg-type]
+        seed=seed,
+        dtype=dtype,
+        effects=parametrisation,
+        seconds={"compile": compile_seconds, "run": run_seconds},
+        status=tuple(int(code) for code in draws.status),
+        versions={name: importlib.metadata.version(name) for name in VERSIONED},
+    )
+    return Posterior(model, draws.sites, draws.stats, info)
+
+
+def sampler(
+    model: Model, method: str | Method = "auto", *, effects: str = "auto"
+) -> Callable[..., Draws]:
+    """Return inference on a model as a pure function `run(key, data) -> Draws`.
+
+    The function has no Python state, labels or callbacks: jit it, vmap it over keys and data, put
+    it in a scan. `data` has the arguments of the model's own data; integers, strings and None in it
+    are taken from the model, since they fix shapes. Data are not checked: call
+    `hierjax.validation.validate` outside.
+
+    Parameters
+    ----------
+    model, method, effects
+        As for `fit`.
+
+    Returns
+    -------
+    run
+        `run(key, data=None)`; without data the model's own are used.
+    """
+    chosen = _as_method(method)
+    fn, _ = _parametrise(model, effects)
+    arguments = Arguments.of(model.data)
+    keep = _site_names(model)
+
+    def run(key: jax.Array, data: Mapping[str, Any] | None = None) -> Draws:
+        program = chosen.program(fn, model.data)
+        values = tuple(map(jnp.asarray, arguments.arrays(model.data if data is None else data)))
+
+        def chunk(state: Any, _: None) -> tuple[Any, Any]:
+            return program.advance(state, values)
+
+        def dropped_chunk(state: Any, _: None) -> tuple[Any, None]:
+            return program.advance(state, values)[0], None
+
+        state = program.start(key, values)
+        state, _ = jax.lax.scan(dropped_chunk, state, length=program.num_discarded)
+        kept = program.num_chunks - program.num_discarded
+        state, records = jax.lax.scan(chunk, state, length=kept)
+        return _named(program.finish(state, records, values), keep)
+
+    return run
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compiled:
+    """A program with its three functions compiled for one set of shapes."""
+
+    program: Program
+    start: Callable[..., Any]
+    advance: Callable[..., Any]
+    finish: Callable[..., Any]
+    sites: frozenset[str]
+
+
+def _as_model(model: Model | str, data: Any, formula_options: Mapping[str, Any]) -> Model:
+    if isinstance(model, str):
+        from hierjax.formula import formula
+
+        if data is None:
+            raise SettingsError(
+                "a formula needs data: hierjax.fit(formula, frame), where frame is a data frame "
+                "or a mapping of columns."
+            )
+        return formula(model, data, **formula_options)
+    if not isinstance(model, Model):
+        raise SettingsError(
+            f"the first argument must be a formula or a hierjax.Model; got {type(model).__name__}. "
+            "Wrap a NumPyro function as hierjax.Model(function, data)."
+        )
+    if formula_options:
+        raise SettingsError(
+            f"{sorted(formula_options)} belong to a formula; this model was made already. Give "
+            "them to hierjax.formula(...)."
+        )
+    return model if data is None else model.with_data(data)
+
+
+def _as_method(method: str | Method) -> Method:
+    if isinstance(method, str):
+        return METHODS[checks.one_of("method", method, METHODS)]()
+    if isinstance(method, type) or not hasattr(method, "program"):
+        raise SettingsError(
+            f"`method` must be a name or a settings object such as hierjax.NUTS(draws=500); got "
+            f"{method!r}."
+        )
+    return method
+
+
+def _parametrise(model: Model, effects: str) -> tuple[Callable[..., Any], dict[str, str]]:
+    """Return the model function to sample and, for each group effect, how it is sampled."""
+    checks.one_of("effects", effects, EFFECTS)
+    if effects == "centred" or (effects == "auto" and model.origin is None):
+        return model.fn, {}
+    fn, sites = noncentre(model.fn, model.data)
+    return fn, dict.fromkeys(sites, "noncentred")
+
+
+def _site_names(model: Model) -> frozenset[str]:
+    """Sites whose draws a user sees: those of the model as it was written."""
+    sites = abstract_trace(model.fn, model.data).sites.values()
+    return frozenset(site.name for site in sites if site.kind in ("latent", "deterministic"))
+
+
+def _named(draws: Draws, keep: frozenset[str]) -> Draws:
+    sites = {name: value for name, value in draws.sites.items() if name in keep}
+    return dataclasses.replace(draws, sites=sites)
+
+
+def _compile(
+    fn: Callable[..., Any], method: Method, model: Model, display: ProgressDisplay
+) -> tuple[_Compiled, float]:
+    """Compile the program of a method, or find it compiled for the same shapes."""
+    arguments = Arguments.of(model.data)
+    arrays = _device_arrays(arguments, model)
+    precision = jnp.result_type(float).name
+
+    def build() -> _Compiled:
+        display.compiling()
+        program = method.program(fn, model.data)
+        keep = _site_names(model)
+        key = jax.random.key(0)
+        start = jax.jit(program.start).lower(key, arrays).compile()
+        state = jax.eval_shape(program.start, key, arrays)
+        advance = jax.jit(program.advance).lower(state, arrays).compile()
+        _, record = jax.eval_shape(program.advance, state, arrays)
+        kept = program.num_chunks - program.num_discarded
+
+        def finish(state: Any, records: Any, arrays: Any) -> Draws:
+            stacked = jax.tree_util.tree_map(lambda *chunks: jnp.stack(chunks), *records)
+            return _named(program.finish(state, stacked, arrays), keep)
+
+        records = (record,) * kept
+        compiled_finish = jax.jit(finish).lower(state, records, arrays).compile()
+        return _Compiled(program, start, advance, compiled_finish, keep)
+
+    started = time.perf_counter()
+    key = (fn, method, arguments, signature(arrays), precision, jax.default_backend())
+    compiled = PROGRAMS.get(key, build)
+    return compiled, time.perf_counter() - started
+
+
+def _device_arrays(arguments: Arguments, model: Model) -> tuple[jax.Array, ...]:
+    return tuple(map(jnp.asarray, arguments.arrays(model.data)))
+
+
+def _run(compiled: _Compiled, key: jax.Array, model: Model, display: ProgressDisplay) -> Draws:
+    """Drive a compiled program chunk by chunk from the host."""
+    program = compiled.program
+    arrays = _device_arrays(Arguments.of(model.data), model)
+    state = compiled.start(key, arrays)
+    records = []
+    _raise_if_failed(program, state)
+    for chunk in range(program.num_chunks):
+        state, record = compiled.advance(state, arrays)
+        if chunk >= program.num_discarded:
+            records.append(record)
+        report = {name: np.asarray(value) for name, value in program.report(state).items()}
+        display.advance(chunk + 1, program.num_chunks, report)
+        if bool(report.get("done", False)):
+            break
+    return compiled.finish(state, tuple(records), arrays)
+
+
+def _raise_if_failed(program: Program, state: Any) -> None:
+    report = program.report(state)
+    if bool(report.get("failed", False)):
+        raise FitError(STATUS_MESSAGE[Status.NO_FINITE_START].capitalize() + ".")
+
