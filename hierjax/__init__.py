@@ -1,0 +1,1 @@
+"""hierjax: hierarchical Bayesian models in JAX."""

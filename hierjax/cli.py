@@ -1,0 +1,156 @@
+"""The command line: the same words as the Python interface."""
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hierjax.errors import FileError, HierjaxError, UnknownColumnError
+
+app = typer.Typer(
+    help="Fit hierarchical (multilevel) Bayesian models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class MethodName(enum.StrEnum):
+    """Methods by name."""
+
+    auto = "auto"
+    nuts = "nuts"
+    svi = "svi"
+
+
+DEBUG = {"on": False}
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option(help="Show the whole traceback of an error.")] = False,
+) -> None:
+    """Fit hierarchical (multilevel) Bayesian models."""
+    DEBUG["on"] = debug
+
+
+@app.command()
+def fit(
+    formula: Annotated[str, typer.Argument(help='For example "y ~ x + (1 + x | group)".')],
+    data: Annotated[str, typer.Option(help="A CSV or Parquet file, or a packaged data set.")],
+    family: Annotated[str, typer.Option(help="Distribution of the response.")] = "gaussian",
+    method: Annotated[MethodName, typer.Option(help="Inference method.")] = MethodName.auto,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("hierjax-fit"),
+    chains: Annotated[int, typer.Option(help="Chains of NUTS.")] = 4,
+    warmup: Annotated[int, typer.Option(help="Warm-up transitions of each chain.")] = 1000,
+    draws: Annotated[int, typer.Option(help="Kept draws of each chain.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
+    trials: Annotated[str | None, typer.Option(help="Column with binomial trials.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Column with weights.")] = None,
+    offset: Annotated[str | None, typer.Option(help="Column with an offset.")] = None,
+    known_sd: Annotated[str | None, typer.Option(help="Column with known errors.")] = None,
+) -> None:
+    """Fit one formula: print levels, summary and verdict; write draws, tables and plots."""
+    import hierjax
+
+    columns = {"trials": trials, "weights": weights, "offset": offset, "known_sd": known_sd}
+    given = {name: column for name, column in columns.items() if column is not None}
+    model = hierjax.formula(formula, read_table(data), family=family, **given)
+    typer.echo(f"{model.levels()}\n")
+    chosen = (
+        hierjax.SVI()
+        if method is MethodName.svi
+        else hierjax.NUTS(chains=chains, warmup=warmup, draws=draws)
+    )
+    posterior = hierjax.fit(model, method=chosen, seed=seed)
+    typer.echo(posterior.report())
+    typer.echo("")
+    for path in write_results(posterior, out):
+        typer.echo(f"wrote {path}")
+
+
+def read_table(source: str) -> "object":
+    """Read a CSV or Parquet file, or the packaged data set of that name, into a data frame."""
+    import pandas as pd
+
+    import hierjax
+
+    path = Path(source)
+    if not path.suffix and not path.exists():
+        return hierjax.load_data(source)
+    readers = {".csv": pd.read_csv, ".gz": pd.read_csv, ".parquet": pd.read_parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise FileError(
+            f"{source}: files of type {path.suffix or 'no suffix'!r} cannot be read; use .csv, "
+            f".csv.gz or .parquet, or one of the packaged data sets: "
+            f"{', '.join(hierjax.datasets().index)}."
+        )
+    if not path.exists():
+        raise FileError(f"{source}: there is no such file.")
+    try:
+        return reader(path)
+    except (ValueError, OSError, ImportError) as error:
+        raise FileError(f"{source}: cannot be read as a table ({error}).") from error
+
+
+def write_results(posterior: "object", folder: Path) -> list[Path]:
+    """Write posterior.nc, summary.csv and the plots that the model has; return their paths."""
+    from hierjax.posterior import Posterior
+
+    assert isinstance(posterior, Posterior)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [posterior.save(folder / "posterior.nc"), folder / "summary.csv"]
+    posterior.summary(effects=True).to_csv(written[-1])
+    for kind in posterior.available_plots():
+        posterior.plot(kind, path=folder / f"{kind}.png")
+        written.append(folder / f"{kind}.png")
+    return written
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="Show this data set.")] = None,
+) -> None:
+    """List the packaged data sets, or show one of them."""
+    import hierjax
+
+    if name is None:
+        typer.echo(hierjax.datasets().to_string())
+        return
+    frame = hierjax.load_data(name)
+    for key, value in frame.attrs.items():
+        typer.echo(f"{key}: {value}")
+    typer.echo(frame.head(10).to_string())
+
+
+@app.command()
+def levels(
+    formula: Annotated[str, typer.Argument(help='For example "y ~ x + (1 + x | group)".')],
+    data: Annotated[str, typer.Option(help="A CSV or Parquet file, or a packaged data set.")],
+    family: Annotated[str, typer.Option(help="Distribution of the response.")] = "gaussian",
+) -> None:
+    """Show the levels of a formula as a tree, and its priors, without fitting."""
+    import hierjax
+
+    model = hierjax.formula(formula, read_table(data), family=family)
+    typer.echo(f"{model.levels()}\n")
+    typer.echo(model.priors().to_string())
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one readable line, with exit status 1."""
+    try:
+        app(standalone_mode=True)
+    except HierjaxError as error:
+        if DEBUG["on"]:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        if isinstance(error, UnknownColumnError):
+            typer.echo("`hierjax data` lists the packaged data sets and their columns.", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("stopped; nothing half-written is left behind.", err=True)
+        sys.exit(130)
