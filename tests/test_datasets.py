@@ -129,12 +129,12 @@ def test_every_packaged_file_has_a_row():
 def test_unknown_name_gives_the_nearest():
     with pytest.raises(UnknownDatasetError, match=r"'raddon'.*Did you mean 'radon'\?"):
         load_data("raddon")
-    with pytest.raises(UnknownDatasetError, match="'zzz'. Packaged are radon, eight_schools"):
+    with pytest.raises(UnknownDatasetError, match=r"'zzz'\. Packaged are radon, eight_schools"):
         load_data("zzz")
 
 
 def test_no_name_lists_the_names():
-    with pytest.raises(UnknownDatasetError, match="radon.*sleepstudy.*bcg"):
+    with pytest.raises(UnknownDatasetError, match=r"radon.*sleepstudy.*bcg"):
         load_data()
 
 
