@@ -1,0 +1,148 @@
+"""Posteriors computed elsewhere, as a table: the model with exactly the reference's priors.
+
+A case is one row of `CASES`: how to build the model, how to sample it, and how the reference names
+what hierjax calls its sites.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+import hierjax as hj
+from tests.helpers import reference_json
+
+Names = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One reference posterior.
+
+    `folder` is its place in the reference folder; `names(posterior)` gives the draws (chain, draw)
+    of every scalar under the reference's name.
+    """
+
+    folder: str
+    build: Callable[[], "hj.Model"]
+    method: "hj.NUTS"
+    effects: str
+    names: Callable[["hj.Posterior"], Names]
+
+
+def elements(name: str, draws: np.ndarray) -> dict[str, np.ndarray]:
+    """Split a vector site, counting from one: `theta[1]`, `theta[2]`, ..."""
+    return {f"{name}[{i + 1}]": draws[..., i] for i in range(draws.shape[-1])}
+
+
+def eight_schools() -> "hj.Model":
+    data = reference_json(f"{EIGHT_SCHOOLS}/data.json")
+    return hj.library.eight_schools(data["y"], data["sigma"], mu_sd=5.0, tau_scale=5.0)
+
+
+def eight_schools_names(posterior: "hj.Posterior") -> Names:
+    draws = posterior.draws
+    return {"mu": draws["mu"], "tau": draws["tau"], **elements("theta", draws["theta"])}
+
+
+def radon_variable_intercept(log_radon, floor, county, num_counties):
+    """Stan's radon_variable_intercept of posteriordb, with centred county effects."""
+    mu_alpha = numpyro.sample("mu_alpha", dist.Normal(0.0, 10.0))
+    beta = numpyro.sample("beta", dist.Normal(0.0, 10.0))
+    sigma_alpha = numpyro.sample("sigma_alpha", dist.HalfNormal(1.0))
+    sigma_y = numpyro.sample("sigma_y", dist.HalfNormal(1.0))
+    with numpyro.plate("county", num_counties):
+        alpha = numpyro.sample("alpha", dist.Normal(mu_alpha, sigma_alpha))
+    with numpyro.plate("rows", len(floor)):
+        mean = alpha[county] + beta * floor
+        numpyro.sample("log_radon", dist.Normal(mean, sigma_y), obs=log_radon)
+
+
+def radon_hierarchical_intercept(log_radon, log_uppm, floor, county, num_counties):
+    """Stan's radon_hierarchical_intercept of posteriordb, with centred county effects."""
+    mu_alpha = numpyro.sample("mu_alpha", dist.Normal(0.0, 10.0))
+    beta = numpyro.sample("beta", dist.Normal(0.0, 10.0).expand([2]).to_event(1))
+    sigma_alpha = numpyro.sample("sigma_alpha", dist.HalfNormal(1.0))
+    sigma_y = numpyro.sample("sigma_y", dist.HalfNormal(1.0))
+    with numpyro.plate("county", num_counties):
+        alpha = numpyro.sample("alpha", dist.Normal(mu_alpha, sigma_alpha))
+    with numpyro.plate("rows", len(floor)):
+        mean = alpha[county] + beta[0] * log_uppm + beta[1] * floor
+        numpyro.sample("log_radon", dist.Normal(mean, sigma_y), obs=log_radon)
+
+
+def radon_data(folder: str) -> dict:
+    """posteriordb's radon_mn, whose counties are numbered from one in an order of its own."""
+    data = reference_json(f"{folder}/data.json")
+    return {
+        "log_radon": np.array(data["log_radon"], dtype=float),
+        "floor": np.array(data["floor_measure"], dtype=float),
+        "log_uppm": np.array(data["log_uppm"], dtype=float),
+        "county": np.array(data["county_idx"]) - 1,
+        "num_counties": data["J"],
+    }
+
+
+def radon_variable() -> "hj.Model":
+    data = radon_data(RADON_VARIABLE)
+    del data["log_uppm"]
+    return hj.Model(radon_variable_intercept, data)
+
+
+def radon_hierarchical() -> "hj.Model":
+    return hj.Model(radon_hierarchical_intercept, radon_data(RADON_HIERARCHICAL))
+
+
+def radon_names(posterior: "hj.Posterior") -> Names:
+    draws = posterior.draws
+    scalars = {name: draws[name] for name in ("mu_alpha", "sigma_alpha", "sigma_y")}
+    beta = draws["beta"]
+    slopes = {"beta": beta} if beta.ndim == 2 else elements("beta", beta)
+    return {**scalars, **slopes, **elements("alpha", draws["alpha"])}
+
+
+def sleepstudy() -> "hj.Model":
+    priors = {
+        "b_Intercept": dist.Normal(250.0, 100.0),
+        "b_Days": dist.Normal(0.0, 20.0),
+        "sd_Subject": dist.HalfNormal(50.0),
+        "L_Subject": dist.LKJCholesky(2, 2.0),
+        "sigma": dist.HalfNormal(50.0),
+    }
+    return hj.formula(
+        "Reaction ~ 1 + Days + (1 + Days | Subject)", hj.load_data("sleepstudy"), priors=priors
+    )
+
+
+def sleepstudy_names(posterior: "hj.Posterior") -> Names:
+    draws, terms = posterior.draws, ("Intercept", "Days")
+    found = {name: draws[name] for name in ("b_Intercept", "b_Days", "sigma")}
+    for k, term in enumerate(terms):
+        found[f"sd_Subject__{term}"] = draws["sd_Subject"][..., k]
+        for j, subject in enumerate(posterior.model.labels["Subject"]):
+            found[f"r_Subject[{subject},{term}]"] = draws["r_Subject"][..., j, k]
+    return found | {"cor_Subject__Intercept__Days": draws["cor_Subject"][..., 0, 1]}
+
+
+EIGHT_SCHOOLS = "posteriordb/eight_schools-eight_schools_noncentered"
+RADON_VARIABLE = "posteriordb/radon_mn-radon_variable_intercept_noncentered"
+RADON_HIERARCHICAL = "posteriordb/radon_mn-radon_hierarchical_intercept_noncentered"
+
+CASES = {
+    "eight_schools": Case(
+        EIGHT_SCHOOLS,
+        eight_schools,
+        hj.NUTS(target_accept=0.95, draws=2000),
+        "noncentred",
+        eight_schools_names,
+    ),
+    "radon_variable_intercept": Case(
+        RADON_VARIABLE, radon_variable, hj.NUTS(), "centred", radon_names
+    ),
+    "radon_hierarchical_intercept": Case(
+        RADON_HIERARCHICAL, radon_hierarchical, hj.NUTS(), "noncentred", radon_names
+    ),
+    "sleepstudy": Case("bayes/sleepstudy", sleepstudy, hj.NUTS(), "noncentred", sleepstudy_names),
+}
