@@ -128,6 +128,17 @@ def nested(y):
         numpyro.sample("y", dist.Normal(effect_b, jnp.repeat(spread, 4)), obs=y)
 
 
+def plates_of_scales(y):
+    tau = numpyro.sample("tau", dist.HalfNormal(1))
+    with numpyro.plate("term", 2, dim=-1):
+        sd = numpyro.sample("sd", dist.HalfNormal(tau))
+        with numpyro.plate("group", 8, dim=-2):
+            local = numpyro.sample("local", dist.HalfCauchy(1))
+            effect = numpyro.sample("effect", dist.Normal(0, sd * local))
+    with numpyro.plate("rows", 8):
+        numpyro.sample("y", dist.Normal(effect.sum(-1), 1), obs=y)
+
+
 Y = np.zeros(8)
 BLOCKS = {
     "formula": (
@@ -170,6 +181,10 @@ BLOCKS = {
             "spread": "effect",
             "effect_b": "effect",
         },
+    ),
+    "a plate of scales, local scales": (
+        Model(plates_of_scales, {"y": Y}),
+        {"tau": "level", "sd": "level", "local": "effect", "effect": "effect"},
     ),
     "correlated slopes": (
         Model(models.correlated_slopes, models.correlated_slopes_data()),
