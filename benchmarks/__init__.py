@@ -1,0 +1,1 @@
+"""Benchmarks: timings beside other tools, in one run on one machine."""

@@ -1,0 +1,193 @@
+"""Time to the first answer, beside a fit written by hand in NumPyro with the same priors.
+
+    python -m benchmarks.first_fit                       every problem and tool: JSON lines, a table
+    python -m benchmarks.first_fit --problem radon
+
+Each tool runs in a fresh process without a compilation cache on disk. It fits three times: the data
+(first fit: model building, compiling and running), the same data again (running only: the
+difference is the time to compile), and new data of the same shape. Importing is timed apart.
+Effective sample sizes are rank-normalised bulk ones by arviz-stats, the smallest over all
+parameters, group effects included. Accuracy: the largest gap between a posterior mean and that of
+the better NumPyro fit, in posterior sds (Monte Carlo error is about 1 / sqrt(ESS) of each).
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What one process measured; `error` is set where a tool failed."""
+
+    problem: str
+    tool: str
+    import_seconds: float = float("nan")
+    first_seconds: float = float("nan")
+    compile_seconds: float = float("nan")
+    run_seconds: float = float("nan")
+    new_data_seconds: float = float("nan")
+    minimum_ess: float = float("nan")
+    worst_parameter: str = ""
+    divergences: int = -1
+    means: dict[str, float] = dataclasses.field(default_factory=dict)
+    sds: dict[str, float] = dataclasses.field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def ess_per_second(self) -> float:
+        """Effective draws per second of running, warm-up included and compiling not."""
+        return self.minimum_ess / self.run_seconds
+
+
+def measure(problem_name: str, tool: str, seed: int) -> Row:
+    """Fit three times in this process."""
+    started = time.perf_counter()
+    from benchmarks.problems import PROBLEMS, frame
+    from benchmarks.tools import TOOLS
+
+    if tool == "hierjax":
+        import hierjax  # noqa: F401
+    import_seconds = time.perf_counter() - started
+    problem = PROBLEMS[problem_name]
+    table = frame(problem.data, problem.response)
+    new_table = frame(problem.data, problem.response, new=True)
+    session = TOOLS[tool](problem)
+    seconds = []
+    results = []
+    for data in (table, table, new_table):
+        started = time.perf_counter()
+        results.append(session.fit(data, seed))
+        seconds.append(time.perf_counter() - started)
+    first, again, new = seconds
+    draws, divergences = results[0]
+    scalars = scalar_draws({name: draws[name] for name in problem.parameters})
+    sizes = {name: effective_sample_size(values) for name, values in scalars.items()}
+    worst = min(sizes, key=sizes.__getitem__)
+    return Row(
+        problem_name,
+        tool,
+        import_seconds,
+        first,
+        first - again,
+        again,
+        new,
+        sizes[worst],
+        worst,
+        divergences,
+        {name: float(np.mean(values)) for name, values in scalars.items()},
+        {name: float(np.std(values)) for name, values in scalars.items()},
+    )
+
+
+def scalar_draws(draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Split sites into scalars (chain, draw); of a correlation matrix keep what is below 1."""
+    scalars = {}
+    for name, values in draws.items():
+        for index in np.ndindex(values.shape[2:]):
+            if name.startswith("cor_") and index[0] <= index[1]:
+                continue
+            label = ", ".join(str(i) for i in index)
+            scalars[f"{name}[{label}]" if index else name] = values[(..., *index)]
+    return scalars
+
+
+def effective_sample_size(draws: np.ndarray) -> float:
+    """Bulk effective sample size of draws (chain, draw)."""
+    from arviz_stats.base import array_stats
+
+    return float(array_stats.ess(draws, chain_axis=0, draw_axis=1, method="bulk"))
+
+
+def run_apart(problem: str, tool: str, seed: int) -> Row:
+    """Measure in a fresh process; a failure becomes a row."""
+    command = [sys.executable, "-m", "benchmarks.first_fit", "--child", problem, tool, str(seed)]
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        return Row(problem, tool, error=last[0][:200])
+    return Row(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def largest_gap(row: Row, rows: list[Row]) -> float:
+    """Largest gap of a mean from the better fit written by hand, in its posterior sds."""
+    by_hand = [r for r in rows if r.problem == row.problem and r.tool != "hierjax" and not r.error]
+    if row.error or not by_hand:
+        return float("nan")
+    best = max(by_hand, key=lambda r: r.minimum_ess)
+    return max(abs(row.means[name] - best.means[name]) / best.sds[name] for name in best.means)
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    header = (
+        "| problem | tool | first fit, s | of it compiling, s | run, s | new data, s "
+        "| min bulk ESS | ESS per s of run | divergences | largest gap of a mean, sd |"
+    )
+    lines = [header, "|---|---|" + "---:|" * 8]
+    for row in rows:
+        if row.error:
+            lines.append(f"| {row.problem} | {row.tool} | failed: {row.error} |" + " |" * 7)
+            continue
+        lines.append(
+            f"| {row.problem} | {row.tool} | {row.first_seconds:.1f} | {row.compile_seconds:.1f} "
+            f"| {row.run_seconds:.1f} | {row.new_data_seconds:.1f} "
+            f"| {row.minimum_ess:.0f} ({row.worst_parameter}) | {row.ess_per_second:.0f} "
+            f"| {row.divergences} | {largest_gap(row, rows):.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, object]:
+    """Where and with what the numbers were taken."""
+    from importlib.metadata import version
+
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
+    ).stdout.strip()
+    packages = ("jax", "numpyro", "blackjax", "hierjax")
+    return {
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "commit": commit,
+        **{package: version(package) for package in packages},
+    }
+
+
+def main() -> None:
+    """Run the comparison, or one measurement in a child process."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problem", action="append", help="only this problem (may be repeated)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--child", nargs=3, metavar=("PROBLEM", "TOOL", "SEED"))
+    options = parser.parse_args()
+    if options.child:
+        problem, tool, seed = options.child
+        print(json.dumps(dataclasses.asdict(measure(problem, tool, int(seed)))))
+        return
+    from benchmarks.problems import PROBLEMS
+    from benchmarks.tools import TOOLS
+
+    print(json.dumps(machine()))
+    rows = []
+    for problem in options.problem or PROBLEMS:
+        for tool in TOOLS:
+            rows.append(run_apart(problem, tool, options.seed))
+            shown = dataclasses.asdict(rows[-1])
+            print(json.dumps({k: v for k, v in shown.items() if k not in ("means", "sds")}))
+            sys.stdout.flush()
+    print(f"\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    main()

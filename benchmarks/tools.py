@@ -1,0 +1,84 @@
+"""The tools that are compared; each is a session that builds, runs and hands back named draws.
+
+A session is called three times on data of one shape, so that compiling can be told from running.
+"""
+
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from benchmarks.problems import Schools, Slopes
+
+CHAINS, WARMUP, DRAWS = 4, 1000, 1000
+Result = tuple[dict[str, np.ndarray], int]
+
+
+class Session(Protocol):
+    """One tool on one problem, in a process of its own."""
+
+    def fit(self, table: Any, seed: int) -> Result:
+        """Return site -> draws (chain, draw, ...), and the number of divergent transitions."""
+        ...
+
+
+class Hierjax:
+    """hierjax: a model from the formula or the library, and `fit`, with non-centred effects."""
+
+    def __init__(self, problem: Slopes | Schools) -> None:
+        self.problem = problem
+
+    def fit(self, table: Any, seed: int) -> Result:
+        """Build the model anew and fit it, as a script would."""
+        import hierjax as hj
+
+        settings = hj.NUTS(chains=CHAINS, warmup=WARMUP, draws=DRAWS)
+        posterior = hj.fit(
+            self.problem.model(table),
+            method=settings,
+            seed=seed,
+            effects="noncentred",
+            progress=False,
+        )
+        return dict(posterior.draws), int(posterior.stats["diverging"].sum())
+
+
+class HandWritten:
+    """NumPyro's own NUTS on the function written by hand, chains vectorised, data as arguments.
+
+    One MCMC object serves all fits and takes data as traced arguments, so a second fit on data of
+    the same shape does not compile again.
+    """
+
+    def __init__(self, problem: Slopes | Schools, centred: bool) -> None:
+        self.problem, self.centred = problem, centred
+        self.mcmc: Any = None
+
+    def fit(self, table: Any, seed: int) -> Result:
+        """Run NUTS in double precision."""
+        from numpyro.infer import MCMC, NUTS
+
+        with jax.enable_x64(True):
+            if self.mcmc is None:
+                self.mcmc = MCMC(
+                    NUTS(self.problem.function(table, self.centred)),
+                    num_warmup=WARMUP,
+                    num_samples=DRAWS,
+                    num_chains=CHAINS,
+                    chain_method="vectorized",
+                    progress_bar=False,
+                    jit_model_args=True,
+                )
+            self.mcmc.run(
+                jax.random.key(seed), extra_fields=("diverging",), **self.problem.arguments(table)
+            )
+            draws = jax.device_get(self.mcmc.get_samples(group_by_chain=True))
+            diverging = jax.device_get(self.mcmc.get_extra_fields()["diverging"])
+        return draws, int(diverging.sum())
+
+
+TOOLS = {
+    "hierjax": Hierjax,
+    "NumPyro centred": lambda problem: HandWritten(problem, centred=True),
+    "NumPyro non-centred": lambda problem: HandWritten(problem, centred=False),
+}
