@@ -96,3 +96,7 @@ class FileError(HierjaxError, RuntimeError):
 
 class UnknownDatasetError(DataError):
     """No packaged data set has this name; the message lists those there are."""
+
+
+class UnknownLevelError(DataError):
+    """New data hold a value of a categorical column that the model was not built with."""

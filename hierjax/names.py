@@ -106,6 +106,11 @@ def blocks_of(model: Model) -> dict[str, str]:
     return {site.name: model.blocks.get(site.name) or block(site) for site in drawn}
 
 
+def latent_sites(model: Model) -> frozenset[str]:
+    """Names of the sites that are sampled, not computed or observed."""
+    return frozenset(site.name for site in _sites(model) if site.kind == "latent")
+
+
 def _is_effect(site: Site, latents: set[str]) -> bool:
     if site.kind == "observed":
         return False

@@ -330,7 +330,7 @@ def _assemble(
     """Put together what the handler saw and what the walk found."""
     alignment, messages = Alignment(), recorder.messages
     for name, message in messages.items():
-        _align(alignment, name, message, flows[name]["density"], marked[name])
+        _align(alignment, name, message, flows[name], marked[name])
     dims = {
         frame.name: frame.dim
         for message in messages.values()
@@ -353,10 +353,11 @@ def _assemble(
 
 
 def _align(
-    alignment: Alignment, name: str, message: dict[str, Any], density: Value, value: Value
+    alignment: Alignment, name: str, message: dict[str, Any], flow: dict[str, Any], value: Value
 ) -> None:
     """Join the labels that meet on each axis of a site."""
-    shape = np.shape(message["value"])
+    shape, density = np.shape(message["value"]), flow["density"]
+    named = _of_full_shape(message, flow["named"])
     batch = len(shape) - (message["fn"].event_dim if message["type"] == "sample" else 0)
     labels = [{("site", name, axis)} | value.axes[axis] for axis in range(len(shape))]
     if message["type"] == "sample":
@@ -365,11 +366,25 @@ def _align(
                 labels[batch + frame.dim].add(("plate", frame.name, 0))
         for axis, met in enumerate(density.axes if len(density.axes) == batch else ()):
             labels[axis] |= met
-    for size, together in zip(shape, labels, strict=True):
-        # Along an axis of length one nothing can be told apart: it may have been broadcast.
-        alignment.join(
-            together if size > 1 else {l for l in together if l[1] == name or l[0] == "plate"}
-        )
+    for value in named.values():
+        # A parameter with as many axes as the site meets it axis by axis, event axes included.
+        if len(value.axes) == len(shape):
+            labels = [old | met for old, met in zip(labels, value.axes, strict=True)]
+    for axis, (size, together) in enumerate(zip(shape, labels, strict=True)):
+        if size > 1:
+            alignment.join(together)
+        else:  # an axis of length one may have been broadcast: only its own plate is certain
+            own = {("site", name, axis)}
+            alignment.join(own | {label for label in together if label[0] == "plate"})
+
+
+def _of_full_shape(message: dict[str, Any], named: dict[str, Value]) -> dict[str, Value]:
+    """Return the parameters whose elements are one to one with those of the site's value."""
+    if message["type"] != "sample":
+        return {}
+    bare = _unwrapped(message["fn"])
+    event = {name: bare.arg_constraints[name].event_dim for name in named}
+    return {name: value for name, value in named.items() if event[name] == bare.event_dim}
 
 
 def _site(

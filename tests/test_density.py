@@ -68,12 +68,13 @@ def test_constrain_and_unconstrain_are_inverse_and_joint_density_is_numpyros(fn,
 def test_start_is_finite_and_says_when_there_is_none():
     with jax.enable_x64(True):
         density, arrays = density_of(models.eight_schools, SCHOOLS)
-        position, found = starting_position(density, jax.random.key(1), arrays)
+        start = jax.jit(lambda arrays: starting_position(density, jax.random.key(1), arrays))
+        position, found = start(arrays)
         assert bool(found)
         assert bool(jnp.isfinite(density.log_density(position, arrays)))
         assert float(jnp.max(jnp.abs(position))) <= 2.0
         nowhere = {**SCHOOLS, "sigma": -SCHOOLS["sigma"]}
-        _, found = starting_position(density, jax.random.key(1), Arguments.of(nowhere).arrays(nowhere))
+        _, found = start(Arguments.of(nowhere).arrays(nowhere))
         assert not bool(found)
 
 

@@ -47,7 +47,7 @@ def elementwise(equation: Any, values: list[Value], blank: Value) -> Value:
 
 
 def _same_numbers(equation: Any, values: list[Value], blank: Value) -> Value:
-    """A copy or a change of type: the numbers are the same unless they become truth values."""
+    """Copies and changes of type keep the numbers, unless they become truth values."""
     source, result = values[0], elementwise(equation, values, blank)
     if str(equation.outvars[0].aval.dtype) == "bool":
         return dataclasses.replace(result, number=source.number)
@@ -186,13 +186,13 @@ def _dot_general(equation: Any, values: list[Value], blank: Value) -> Value:
 
 
 def _found(operand: Value, axis: int, column: Value, rows: Axes) -> set[Lookup]:
-    """Return one lookup for each site whose own axis is indexed; static positions are none."""
+    """Return one lookup for each array whose own axis is indexed; static positions are none."""
     if not column.data and not column.sites and column.index is None:
         return set()
     return {
-        Lookup(name, own_axis, column.index, rows, column.data)
-        for kind, name, own_axis in operand.axes[axis]
-        if kind == "site"
+        Lookup(label, column.index, rows, column.data)
+        for label in operand.axes[axis]
+        if label[0] != "plate"
     }
 
 

@@ -58,13 +58,13 @@ class Index:
 
 @dataclasses.dataclass(frozen=True)
 class Lookup:
-    """One use of `site[..., index, ...]`; `index` is None where it cannot be known.
+    """One use of `array[..., index, ...]`; `index` is None where it cannot be known.
 
-    `rows` holds what the axes of the index stand for; `data` the arguments behind it.
+    `array` is the label of the axis that is indexed, `rows` holds what the axes of the index stand
+    for and `data` the arguments behind it.
     """
 
-    site: str
-    axis: int
+    array: Label
     index: Index | None
     rows: Axes
     data: frozenset[str]

@@ -21,7 +21,7 @@ def run(method, fn, data, seed=0):
     program = method.program(fn, data)
     arrays = tuple(map(jnp.asarray, Arguments.of(data).arrays(data)))
     advance = jax.jit(program.advance)
-    state = program.start(jax.random.key(seed), arrays)
+    state = jax.jit(program.start)(jax.random.key(seed), arrays)
     records = []
     for chunk in range(program.num_chunks):
         state, record = advance(state, arrays)
@@ -93,9 +93,9 @@ def test_no_finite_start_is_a_status():
     with jax.enable_x64(True):
         program = NUTS(chains=2).program(models.eight_schools, data)
         arrays = tuple(map(jnp.asarray, Arguments.of(data).arrays(data)))
-        state = program.start(jax.random.key(0), arrays)
+        state = jax.jit(program.start)(jax.random.key(0), arrays)
+        assert bool(program.report(state)["failed"])
     assert (np.asarray(state.chains.status) == Status.NO_FINITE_START).all()
-    assert bool(program.report(state)["failed"])
 
 
 @pytest.mark.parametrize(
