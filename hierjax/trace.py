@@ -202,6 +202,12 @@ def abstract_trace(fn: Callable[..., Any], data: Mapping[str, Any]) -> ModelTrac
     return _assemble(recorder, flows, walk.marked)
 
 
+def traced_arrays(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays among the arguments by the names that traces use for them."""
+    arguments = Arguments.of(data)
+    return dict(zip(_argument_names(data, arguments), arguments.arrays(data), strict=True))
+
+
 def unused_plates(trace: ModelTrace) -> tuple[str, ...]:
     """Return the plates that no site lives in."""
     used = {plate for site in trace.sites.values() for plate in site.plates}
@@ -252,7 +258,7 @@ def _line_of(fn: Callable[..., Any], error: Exception) -> str:
 def _flows(message: dict[str, Any]) -> dict[str, Any]:
     """Return the arrays that tell what a site depends on and how its axes line up."""
     if message["type"] != "sample":
-        return {"parameters": [], "named": {}, "density": jnp.zeros(())}
+        return {"parameters": [], "named": {}, "aligned": [], "density": jnp.zeros(())}
     distribution = _unwrapped(message["fn"])
     named = {
         name: vars(distribution)[name]
@@ -260,7 +266,22 @@ def _flows(message: dict[str, Any]) -> dict[str, Any]:
         if isinstance(vars(distribution).get(name), jax.Array | np.ndarray | float | int)
     }
     leaves = [leaf for leaf in jax.tree.leaves(message["fn"]) if isinstance(leaf, jax.Array)]
-    return {"parameters": leaves, "named": named, "density": _log_density(message)}
+    return {
+        "parameters": leaves,
+        "named": named,
+        "aligned": _aligned(distribution, named, np.shape(message["value"])),
+        "density": _log_density(message),
+    }
+
+
+def _aligned(bare: Any, named: dict[str, Any], shape: tuple[int, ...]) -> list[Any]:
+    """Return the parameters whose elements are one to one with those of the site's value."""
+    constraints = bare.arg_constraints
+    return [
+        jnp.broadcast_to(value, shape)
+        for name, value in named.items()
+        if constraints[name].event_dim == bare.event_dim and np.ndim(value) <= len(shape)
+    ]
 
 
 def _log_density(message: dict[str, Any]) -> Any:
@@ -357,7 +378,6 @@ def _align(
 ) -> None:
     """Join the labels that meet on each axis of a site."""
     shape, density = np.shape(message["value"]), flow["density"]
-    named = _of_full_shape(message, flow["named"])
     batch = len(shape) - (message["fn"].event_dim if message["type"] == "sample" else 0)
     labels = [{("site", name, axis)} | value.axes[axis] for axis in range(len(shape))]
     if message["type"] == "sample":
@@ -366,25 +386,14 @@ def _align(
                 labels[batch + frame.dim].add(("plate", frame.name, 0))
         for axis, met in enumerate(density.axes if len(density.axes) == batch else ()):
             labels[axis] |= met
-    for value in named.values():
-        # A parameter with as many axes as the site meets it axis by axis, event axes included.
-        if len(value.axes) == len(shape):
-            labels = [old | met for old, met in zip(labels, value.axes, strict=True)]
+    for parameter in flow["aligned"]:
+        labels = [old | met for old, met in zip(labels, parameter.axes, strict=True)]
     for axis, (size, together) in enumerate(zip(shape, labels, strict=True)):
         if size > 1:
             alignment.join(together)
         else:  # an axis of length one may have been broadcast: only its own plate is certain
             own = {("site", name, axis)}
             alignment.join(own | {label for label in together if label[0] == "plate"})
-
-
-def _of_full_shape(message: dict[str, Any], named: dict[str, Value]) -> dict[str, Value]:
-    """Return the parameters whose elements are one to one with those of the site's value."""
-    if message["type"] != "sample":
-        return {}
-    bare = _unwrapped(message["fn"])
-    event = {name: bare.arg_constraints[name].event_dim for name in named}
-    return {name: value for name, value in named.items() if event[name] == bare.event_dim}
 
 
 def _site(

@@ -1,0 +1,120 @@
+"""The tree that `print(model.levels())` shows: the first thing that an analyst reads of a model."""
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hierjax.level_graph import LevelGraph
+
+WIDTH = 88
+Place = tuple[str, ...]
+
+
+def draw_tree(graph: "LevelGraph") -> str:
+    """Draw the levels from the population down to the rows, then what the tree cannot show."""
+    lines = ["population"]
+    roots = [node for node in graph.parents if len(graph.parents[node]) != 1]
+    roots.sort(key=lambda node: has_rows_only(graph, node))
+    lines += _block(graph, (), roots)
+    notes = _notes(graph)
+    return "\n".join(lines + ([""] if notes else []) + notes)
+
+
+def has_rows_only(graph: "LevelGraph", node: Place) -> bool:
+    """Whether a place is a set of rows: nothing is indexed by it and nothing lies in it."""
+    if any(level in node and graph.levels[level].indexes for level in node):
+        return False
+    return not any(node in parents for parents in graph.parents.values())
+
+
+def _block(graph: "LevelGraph", node: Place, children: list[Place]) -> list[str]:
+    """Lines below the heading of `node`: its sites, then its children."""
+    bar = "│  " if children else "   "
+    lines = [bar + line for line in site_lines(graph, node)]
+    for child in children:
+        last = child is children[-1]
+        below = [each for each in graph.parents if graph.parents[each] == (child,)]
+        below.sort(key=lambda each: has_rows_only(graph, each))
+        lines.append(("└─ " if last else "├─ ") + heading(graph, child))
+        lines += [("   " if last else "│  ") + line for line in _block(graph, child, below)]
+    return lines
+
+
+def heading(graph: "LevelGraph", node: Place) -> str:
+    """Name a place and say how many units it has and how many rows each of them."""
+    if len(node) > 1:
+        sizes = [graph.levels[level].size for level in node]
+        total = 1
+        for size in sizes:
+            total *= size
+        return f"{' x '.join(node)}: {' x '.join(f'{size:,}' for size in sizes)} = {total:,}"
+    level = graph.levels[node[0]]
+    if has_rows_only(graph, node):
+        inside = graph.parents[node]
+        where = " and ".join(f"one {' x '.join(parent)}" for parent in inside)
+        return f"{level.name}: {level.size:,}" + (f", each in {where}" if len(inside) > 1 else "")
+    parts = [f"{level.name}: {level.size:,} {'group' if level.size == 1 else 'groups'}"]
+    parts += [_spread_text(graph, rows, str(spread)) for rows, spread in level.spreads.items()]
+    empty = max((spread.empty for spread in level.spreads.values()), default=0)
+    if empty:
+        parts.append(f"{empty:,} without any")
+    if level.indexes:
+        parts.append("index " + ", ".join(level.indexes))
+    if not level.declared:
+        parts.append("not a plate")
+    return ", ".join(parts)
+
+
+def _spread_text(graph: "LevelGraph", rows: str, spread: str) -> str:
+    level = graph.levels.get(rows)
+    is_group = level is not None and bool(level.indexes)
+    return f"{spread} {rows if is_group or rows.startswith('rows') else f'{rows} rows'} each"
+
+
+def site_lines(graph: "LevelGraph", node: Place) -> list[str]:
+    """Write the sites of a place; those of the population, which depend on nothing, on one line."""
+    names = [name for name, place in graph.places.items() if place == node]
+    free = [
+        name
+        for name in names
+        if graph.sites[name].kind == "latent" and not graph.sites[name].parents
+    ]
+    lines = textwrap.wrap(", ".join(_shaped(graph, name) for name in free), WIDTH - 9)
+    for name in names:
+        if name not in free:
+            lines += textwrap.wrap(_site_text(graph, name), WIDTH - 9, subsequent_indent="    ")
+    return lines
+
+
+def _shaped(graph: "LevelGraph", name: str) -> str:
+    shape = graph.sites[name].event_shape if graph.places[name] else graph.sites[name].shape
+    sizes = " x ".join(str(size) for size in shape)
+    return f"{name} ({sizes})" if sizes and graph.sites[name].kind != "factor" else name
+
+
+def _site_text(graph: "LevelGraph", name: str) -> str:
+    edges = {edge.parent: edge for edge in graph.edges if edge.child == name}
+    parents = [
+        f"{parent}[{' or '.join(edge.indexes)}]" if edge.how == "index" else parent
+        for parent, edge in edges.items()
+    ]
+    words = {"deterministic": "computed from", "observed": "observed, given", "param": "parameter"}
+    word = words.get(graph.sites[name].kind, "given")
+    text = f"{_shaped(graph, name)} {word}"
+    if graph.sites[name].kind == "factor":
+        text = f"{name} (a term of the log density) {word}"
+    return f"{text} {', '.join(parents)}" if parents else text.split(",")[0].split(" given")[0]
+
+
+def _notes(graph: "LevelGraph") -> list[str]:
+    """Sentences about what a tree cannot show."""
+    notes = [str(relation) for relation in graph.relations if relation.kind != "nested"]
+    for edge in graph.edges:
+        if edge.how == "unknown" and graph.places[edge.child]:
+            level = " x ".join(graph.places[edge.parent])
+            notes.append(
+                f"How {edge.child} picks its {level} in {edge.parent} is unknown: "
+                "no index array of the data does."
+            )
+    notes += [f"Plate {plate} is used by no site." for plate in graph.unused]
+    return notes
