@@ -1,0 +1,92 @@
+"""What draws say and whether to believe them: the table, its text, and the diagnosis of a fit."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hierjax.diagnostics import e_bfmi, pareto_k, weight_ess
+from hierjax.draws import STATUS_MESSAGE, FitInfo, Status
+from hierjax.model import Model
+from hierjax.summary_checks import Check, Diagnostics, Extreme, checks_of
+from hierjax.summary_frame import Draws, is_approximate, judged_table, summary_table
+from hierjax.summary_text import summary_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Check", "Diagnostics", "Extreme", "diagnose", "summary_table", "summary_text"]
+
+
+def diagnose(model: Model, draws: Draws, stats: Draws, info: FitInfo) -> Diagnostics:
+    """Look at everything that can go wrong with draws, and say what to do about it.
+
+    Parameters
+    ----------
+    model, draws, stats
+        The model, its draws, site -> (chain, draw, *shape), and statistics (chain, draw).
+    info
+        How they were made; `info.settings["max_tree_depth"]` is the limit of the trees.
+    """
+    approximate = is_approximate(info, stats)
+    table = judged_table(model, draws, info, stats)
+    num_chains, num_draws = next(iter(draws.values())).shape[:2]
+    facts = Diagnostics(
+        method=info.method,
+        num_chains=num_chains,
+        num_draws=num_draws,
+        status_codes=tuple(info.status),
+        status=tuple(STATUS_MESSAGE[Status(code)] for code in info.status),
+        unmoved=_unmoved(table),
+        table=table,
+        **_of_chains(table, approximate),
+        **_of_trajectories(stats, info),
+        **_of_weights(stats),
+    )
+    return dataclasses.replace(facts, checks=checks_of(facts, approximate=approximate))
+
+
+def _unmoved(table: "pd.DataFrame") -> tuple[str, ...]:
+    # sd is 0 for constant draws and NaN for those with a NaN or an infinity.
+    names = table.index.get_level_values("parameter")
+    return tuple(str(name) for name in names[~(table["sd"].to_numpy() > 0)])
+
+
+def _of_chains(table: "pd.DataFrame", approximate: bool) -> dict[str, Any]:
+    def worst(column: str, sign: int) -> Extreme | None:
+        values = sign * table[column].to_numpy()
+        if approximate or not len(values) or np.isnan(values).all():
+            return None
+        row = int(np.nanargmax(values))
+        return Extreme(float(sign * values[row]), str(table.index[row][1]))
+
+    return {
+        "rhat": worst("rhat", 1),
+        "ess_bulk": worst("ess_bulk", -1),
+        "ess_tail": worst("ess_tail", -1),
+    }
+
+
+def _of_trajectories(stats: Draws, info: FitInfo) -> dict[str, Any]:
+    diverging = np.asarray(stats.get("diverging", np.zeros((1, 1), dtype=bool)))
+    limit = info.settings.get("max_tree_depth")
+    hits = 0
+    if limit is not None and "tree_depth" in stats:
+        hits = int(np.sum(np.asarray(stats["tree_depth"]) >= limit))
+    fractions = e_bfmi(stats["energy"]) if "energy" in stats else ()
+    return {
+        "divergences": int(diverging.sum()),
+        "divergence_fraction": float(diverging.mean()),
+        "max_tree_depth": limit,
+        "tree_depth_hits": hits,
+        "e_bfmi": tuple(float(value) for value in fractions),
+    }
+
+
+def _of_weights(stats: Draws) -> dict[str, Any]:
+    if "log_weight" not in stats:
+        return {"k_hat": None, "weight_ess": None}
+    return {
+        "k_hat": pareto_k(stats["log_weight"]),
+        "weight_ess": weight_ess(stats["log_weight"]),
+    }
