@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hierjax import export, store, summary
+from hierjax import export, report, store, summary
 from hierjax.draws import FitInfo
 from hierjax.model import Model
 from hierjax.plots import plot
@@ -54,6 +54,10 @@ class Posterior:
     def diagnostics(self) -> summary.Diagnostics:
         """R-hat, ESS, divergences, E-BFMI, tree depth or k-hat, with one verdict and its remedy."""
         return summary.diagnose(self.model, self.draws, self.stats, self.info)
+
+    def report(self) -> str:
+        """Return summary, how the model was fitted, and the verdict, as text for a terminal."""
+        return report.report_text(self.model, self.draws, self.stats, self.info)
 
     def to_arviz(self) -> "xarray.DataTree":
         """Return draws, statistics and data as the DataTree that ArviZ works with."""
