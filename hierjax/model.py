@@ -125,6 +125,15 @@ def _host_arrays(data: Mapping[str, Any]) -> dict[str, Any]:
         return value
 
     def is_leaf(value: Any) -> bool:
-        return value is None or isinstance(value, list | tuple) or hasattr(value, "to_numpy")
+        return value is None or _is_nested_list(value) or hasattr(value, "to_numpy")
 
     return jax.tree_util.tree_map_with_path(leaf, dict(data), is_leaf=is_leaf)
+
+
+def _is_nested_list(value: Any) -> bool:
+    """Whether `value` is a list of numbers or text, and not, say, a distribution's transforms."""
+    if not isinstance(value, list | tuple):
+        return False
+    return all(
+        part is None or jax.tree_util.all_leaves([part]) or _is_nested_list(part) for part in value
+    )

@@ -1,0 +1,344 @@
+"""`formula`: an lme4/brms formula and a data frame become a Model."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hierjax.errors import FormulaError
+from hierjax.formula.check import check_groups, check_length, check_rank
+from hierjax.formula.design import build_column, build_design
+from hierjax.formula.families import Family, find_family
+from hierjax.formula.frame import column_names, used_columns
+from hierjax.formula.function import FormulaFunction, Group, Scale
+from hierjax.formula.groups import read_grouping
+from hierjax.formula.layout import (
+    GroupPlan,
+    Layout,
+    Names,
+    Spread,
+    argument_names,
+    blocks_of,
+    lay_out_coefficients,
+    lay_out_group,
+    lay_out_parameters,
+)
+from hierjax.formula.origin import FormulaOrigin
+from hierjax.formula.parse import Bar, Factor, Formula, parse, read_factor
+from hierjax.formula.priors import Prior, rebuild_user, resolve
+from hierjax.model import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROLES = ("trials", "weights", "offset", "known_sd")
+
+
+def formula(
+    text: str,
+    data: Any,
+    family: str = "gaussian",
+    priors: Mapping[str, Any] | None = None,
+    *,
+    trials: Any = None,
+    weights: Any = None,
+    offset: Any = None,
+    known_sd: Any = None,
+) -> Model:
+    """Make a hierarchical model from a formula and a data frame.
+
+    `y ~ x + (1 + x | g)` reads: y_i ~ family(link^-1(b_Intercept + b_x x_i + r_g[g_i, 0] +
+    r_g[g_i, 1] x_i)), r_g[j] ~ Normal(0, diag(sd_g) cor_g diag(sd_g)).
+
+    Parameters
+    ----------
+    text
+        A formula in the language of lme4 and brms: `+ - * / : ^`, `0 +`, `(x | g)`, `(x || g)`
+        (all effects of a group independent, as in brms), `(1 | a/b)`, `(1 | a:b)`, `offset(x)`,
+        `C(x)`, splines such as `bs(x, df=5)`, `center`, `scale`, `poly`, `log` and the like, and
+        arithmetic inside `I(...)`. The response may be an expression, `successes / trials` for the
+        binomial family, and may be followed by `| se(s)`, `| trials(n)` or `| weights(w)`.
+        Names with spaces go in backticks.
+    data
+        pandas frame, mapping of columns, or another frame. Text and categorical columns are coded
+        by treatment contrasts; True and False count as 1 and 0.
+    family
+        "gaussian", "student_t", "bernoulli", "binomial", "poisson" or "negative_binomial".
+    priors
+        Slot -> NumPyro distribution (or `Variance`; a number is the concentration of an LKJ prior).
+        Slots, most specific first: `b_x`, `b`; `sd_g__x`, `sd_g`, `sd`; `cor_g`, `cor`; `sigma`,
+        `nu`, `shape`. `model.priors()` lists them with their defaults, whose rules are in
+        `hierjax.formula.priors`.
+    trials
+        Number of trials of each row, for the binomial family.
+    weights
+        As in lme4: for the gaussian and student_t families the residual sd of a row is
+        sigma / sqrt(weight); for the others its log likelihood is multiplied by the weight. (brms
+        multiplies the log likelihood for every family.)
+    offset
+        Added to the linear predictor.
+    known_sd
+        Known standard error of each response, as in a meta-analysis: y ~ Normal(mean, known_sd),
+        and there is no `sigma`. For the gaussian and student_t families.
+
+        The last four are the name of a column, an array with one value a row, or a number.
+
+    Returns
+    -------
+    Model
+        Sites `b_*` (coefficients), `sd_*`, `cor_*` and `r_*` (effects of groups) and the family's
+        parameters; the observed site has the name of the response.
+
+    Raises
+    ------
+    FormulaError
+        The formula cannot be read, or asks for what a family does not have.
+    PriorError
+        A prior names no slot, or cannot serve it.
+    DataError
+        The data cannot be used; each reason has its own subclass (`hierjax.errors`).
+    """
+    parsed = parse(text)
+    row = find_family(family)
+    given = dict(zip(ROLES, (trials, weights, offset, known_sd), strict=True))
+    roles, table = _collect(parsed, row, data, {k: v for k, v in given.items() if v is not None})
+    return _assemble(parsed, row, roles, table, dict(priors or {}), tuple(given_names(given)))
+
+
+def given_names(given: Mapping[str, Any]) -> list[str]:
+    """Names of the arguments that were given."""
+    return [name for name, value in given.items() if value is not None]
+
+
+def rebuild(description: Mapping[str, Any], frame: Mapping[str, Any]) -> Model:
+    """Make a model again from `origin.describe()` and `origin.frame`."""
+    import pandas as pd
+
+    columns = {
+        name: pd.Categorical(values, categories=description["levels"][name])
+        if name in description["levels"]
+        else np.asarray(values)
+        for name, values in frame.items()
+    }
+    return formula(
+        description["formula"],
+        columns,
+        description["family"],
+        rebuild_user(description["priors"]),
+        **description["arguments"],
+    )
+
+
+def _collect(
+    parsed: Formula, row: Family, data: Any, given: Mapping[str, Any]
+) -> tuple[dict[str, Factor], "pd.DataFrame"]:
+    """Find the factor of every role, and the columns that all parts of the model use."""
+    roles, arrays = _roles(parsed, row, data, given)
+    factors = [*roles.values(), *parsed.offsets]
+    names = [c for factor in factors for c in factor.columns if c not in arrays]
+    names += [*parsed.common.columns]
+    for bar in parsed.bars:
+        names += [*bar.side.columns, *bar.group]
+    if roles["response"].expression is None and roles["response"].text in parsed.common.columns:
+        raise FormulaError(f"`{roles['response'].text}` stands on both sides of `~`.")
+    table = used_columns(data, names)
+    if arrays:
+        for name, values in arrays.items():
+            check_length(name.strip("= "), np.size(values), len(table))
+        extra = used_columns(arrays, arrays)
+        for name in arrays:
+            table[name] = extra[name].to_numpy()
+    return roles, table
+
+
+def _roles(
+    parsed: Formula, row: Family, data: Any, given: Mapping[str, Any]
+) -> tuple[dict[str, Factor], dict[str, Any]]:
+    response = parsed.response
+    found = {"response": response.factor, **dict(response.additions)}
+    if row.trials and response.ratio is not None:
+        if "trials" in found:
+            raise FormulaError("Trials are given twice: after `/` and after `|`.", parsed.text)
+        found["response"], found["trials"] = response.ratio
+    arrays: dict[str, Any] = {}
+    for role, value in given.items():
+        if role in found:
+            raise FormulaError(f"`{role}` is given twice: in the formula and as an argument.")
+        found[role] = _argument(role, value, data, arrays)
+    _check_roles(found, row)
+    return found, arrays
+
+
+def _argument(role: str, value: Any, data: Any, arrays: dict[str, Any]) -> Factor:
+    """Read an argument that is the name of a column, a number, or an array."""
+    if isinstance(value, str):
+        known = value in column_names(data)
+        return Factor(value) if known or "(" not in value else read_factor(value, 0, len(value))
+    if np.ndim(value) == 0:
+        text = repr(float(value))
+        return dataclasses.replace(read_factor(text, 0, len(text)), text=text)
+    name = f"{role}="
+    arrays[name] = value
+    return Factor(name)
+
+
+def _check_roles(found: Mapping[str, Factor], row: Family) -> None:
+    if row.trials and "trials" not in found:
+        raise FormulaError(
+            f"The family {row.name} needs the number of trials of each row: write "
+            "`successes / trials ~ ...`, or give trials=."
+        )
+    if "trials" in found and not row.trials:
+        raise FormulaError(
+            f"The family {row.name} has no trials; for successes out of trials use "
+            "family='binomial'."
+        )
+    if "known_sd" in found and not row.residual_scale:
+        raise FormulaError(
+            f"Known standard errors need the family gaussian or student_t, not {row.name}."
+        )
+    if "known_sd" in found and "weights" in found:
+        raise FormulaError("Give known standard errors or weights, not both.")
+
+
+def _assemble(
+    parsed: Formula,
+    row: Family,
+    roles: Mapping[str, Factor],
+    table: "pd.DataFrame",
+    user_priors: Mapping[str, Any],
+    given: tuple[str, ...],
+) -> Model:
+    values, designs = {}, {}
+    for role, factor in roles.items():
+        word = {"known_sd": "known standard error"}.get(role, role)
+        values[role], designs[role] = build_column(factor, table, word)
+    offsets = [build_column(factor, table, "offset") for factor in parsed.offsets]
+    if "offset" in roles:
+        offsets.append((values.pop("offset"), designs.pop("offset")))
+    matrix, common = build_design(parsed.common, table)
+    check_rank(matrix, common.column_labels, "the design")
+    plans = _groups(
+        parsed.bars, table, residual_scale=row.residual_scale and "known_sd" not in roles
+    )
+    offset = sum((value for value, _ in offsets), start=np.zeros(len(table)))
+    intercept = parsed.common.intercept
+    spread = _spread(row, values, offset, intercept=intercept)
+    layout, function = _lay_out(parsed, row, roles, (matrix, common), plans, spread)
+    chosen = resolve(layout.slots, user_priors)
+    function = _with_variances(function, layout, chosen)
+    arguments = {role: roles[role].text for role in given}
+    origin = FormulaOrigin(
+        parsed,
+        row,
+        common,
+        plans,
+        designs,
+        tuple(design for _, design in offsets),
+        function,
+        chosen,
+        user_priors,
+        table,
+        arguments,
+    )
+    return Model(
+        function,
+        origin.arrays(table),
+        layout.labels,
+        layout.dims,
+        layout.blocks,
+        name=parsed.text.strip(),
+        origin=origin,
+    )
+
+
+def _groups(
+    bars: tuple[Bar, ...], table: "pd.DataFrame", *, residual_scale: bool
+) -> tuple[GroupPlan, ...]:
+    """One plan a grouping factor; several group terms of one factor are its blocks."""
+    plans: dict[frozenset[str], GroupPlan] = {}
+    for bar in bars:
+        key = frozenset(bar.group)
+        if key not in plans:
+            grouping = read_grouping(bar.group, table)
+            check_groups(grouping, grouping.index(table), residual_scale=residual_scale)
+            plans[key] = GroupPlan(grouping, ())
+        matrix, design = build_design(bar.side, table)
+        check_rank(matrix, design.column_labels, f"the group term of `{':'.join(bar.group)}`")
+        blocks = plans[key].blocks + blocks_of(bar, matrix, design)
+        plans[key] = dataclasses.replace(plans[key], blocks=blocks)
+    return tuple(plans.values())
+
+
+def _spread(
+    row: Family, values: Mapping[str, np.ndarray], offset: np.ndarray, *, intercept: bool
+) -> Spread:
+    """Middle and spread of the response on the link's scale, for default priors."""
+    response = values["response"].astype(np.float64)
+    centre = row.centre(response, offset) if np.isfinite(response).all() else 0.0
+    if not row.scaled:
+        return Spread(centre, 1.0, 1.0)
+    rest = response - offset
+    size = float(np.std(rest)) if intercept else float(np.sqrt(np.mean(rest**2)))
+    size = size if size > 0 else 1.0
+    weight = float(np.mean(values.get("weights", np.ones(1))))
+    return Spread(centre, size, size * np.sqrt(weight) if weight > 0 else size)
+
+
+def _lay_out(
+    parsed: Formula,
+    row: Family,
+    roles: Mapping[str, Factor],
+    common: tuple[np.ndarray, Any],
+    plans: tuple[GroupPlan, ...],
+    spread: Spread,
+) -> tuple[Layout, FormulaFunction]:
+    names = Names()
+    layout = Layout(names)
+    for plan in plans:
+        names.free(plan.grouping.name)
+    response = names.free(roles["response"].text)
+    rows, arguments = names.free("rows"), argument_names(names)
+    coefficients = lay_out_coefficients(layout, *common, spread)
+    groups: tuple[Group, ...] = tuple(lay_out_group(layout, plan, spread) for plan in plans)
+    parameters = lay_out_parameters(layout, row, spread, known_sd="known_sd" in roles)
+    replicates = "weights" in roles and not row.residual_scale
+    function = FormulaFunction(
+        row.name,
+        response,
+        rows,
+        arguments,
+        coefficients,
+        groups,
+        parameters,
+        replicates,
+        parsed.text.strip(),
+    )
+    return layout, function
+
+
+def _with_variances(
+    function: FormulaFunction, layout: Layout, chosen: tuple[Prior, ...]
+) -> FormulaFunction:
+    """Give a variance site to every scale whose prior is on the variance."""
+    new: dict[str, Scale] = {}
+    for prior in chosen:
+        site = prior.slot.site
+        if prior.variance:
+            dims = layout.dims.get(site, ())
+            new[site] = Scale(site, layout.site(layout.scales[site], "hidden", dims))
+    if not new:
+        return function
+    groups = tuple(
+        dataclasses.replace(
+            group,
+            effects=tuple(
+                dataclasses.replace(part, scale=new.get(part.scale.site, part.scale))
+                for part in group.effects
+            ),
+        )
+        for group in function.groups
+    )
+    parameters = tuple((name, new.get(s.site, s)) for name, s in function.parameters)
+    return dataclasses.replace(function, groups=groups, parameters=parameters)

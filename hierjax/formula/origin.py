@@ -1,0 +1,204 @@
+"""What a formula model remembers: enough to take new data, list its priors, and be saved."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hierjax.formula.check import check_positive, check_response, check_trials
+from hierjax.formula.design import Design, column_of
+from hierjax.formula.distributions import in_words
+from hierjax.formula.families import Family
+from hierjax.formula.frame import used_columns
+from hierjax.formula.function import FormulaFunction
+from hierjax.formula.layout import GroupPlan
+from hierjax.formula.parse import Formula
+from hierjax.formula.priors import Prior, describe_user, element
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FormulaOrigin:
+    """Everything learnt from the first data, so that the same model can meet other data.
+
+    Attributes
+    ----------
+    formula
+        The formula as read.
+    family
+        Row of the table of families.
+    common
+        Design of the common part.
+    groups
+        Grouping factors, in the order of `fn.groups`.
+    columns
+        Role ("response", "trials", "weights", "known_sd") -> design of its one column.
+    offsets
+        Designs of the offsets, which are added up.
+    fn
+        The model function.
+    chosen
+        Prior of every site.
+    user_priors
+        Priors as the user gave them.
+    table
+        Columns of the first data that the model uses, in plain types.
+    arguments
+        Argument of `formula` (trials, weights, offset, known_sd) -> its column in `table`.
+    """
+
+    formula: Formula
+    family: Family
+    common: Design
+    groups: tuple[GroupPlan, ...]
+    columns: Mapping[str, Design]
+    offsets: tuple[Design, ...]
+    fn: FormulaFunction
+    chosen: tuple[Prior, ...]
+    user_priors: Mapping[str, Any]
+    table: "pd.DataFrame"
+    arguments: Mapping[str, str]
+
+    @property
+    def frame(self) -> dict[str, np.ndarray]:
+        """Columns of the first data that the model uses, as NumPy arrays (text as text)."""
+        found = {}
+        for name in self.table.columns:
+            column = self.table[name]
+            values = np.asarray(column.tolist()) if hasattr(column, "cat") else column.to_numpy()
+            found[str(name)] = values
+        return found
+
+    def priors(self) -> "pd.DataFrame":
+        """Table of the prior of every slot: where it comes from and what it is about."""
+        import pandas as pd
+
+        rows = []
+        for prior in self.chosen:
+            for place, chain in enumerate(prior.slot.chains):
+                if place and chain == prior.slot.chains[place - 1]:
+                    continue
+                rows.append(_prior_row(prior, place))
+        return pd.DataFrame(rows)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able description from which, with `frame`, `rebuild` makes the model again."""
+        levels = {
+            str(name): self.table[name].cat.categories.tolist()
+            for name in self.table.columns
+            if hasattr(self.table[name], "cat")
+        }
+        return {
+            "formula": self.formula.text,
+            "family": self.family.name,
+            "arguments": dict(self.arguments),
+            "priors": describe_user(self.user_priors),
+            "levels": levels,
+        }
+
+    def data_for(self, new: Any, *, response: bool = True) -> dict[str, Any]:
+        """Make the data arguments for new data: same design, same groups, same priors.
+
+        Parameters
+        ----------
+        new
+            Data frame or mapping of columns.
+        response
+            Whether `new` has the response; without it the model function samples it.
+
+        Raises
+        ------
+        GroupIndexError
+            A row belongs to a group that the model was not built with.
+        DataError
+            The columns cannot be used (one subclass for each reason).
+        """
+        frame = used_columns(new, self.needed(response=response))
+        return self.arrays(frame, response=response)
+
+    def needed(self, *, response: bool = True) -> list[str]:
+        """Columns that the model uses."""
+        designs = [self.common, *self.offsets, *(b.design for g in self.groups for b in g.blocks)]
+        designs += [d for role, d in self.columns.items() if response or role != "response"]
+        names = [column for design in designs for column in design.side.columns]
+        names += [column for plan in self.groups for column in plan.grouping.columns]
+        return list(dict.fromkeys(names))
+
+    def arrays(self, frame: "pd.DataFrame", *, response: bool = True) -> dict[str, Any]:
+        """Make the data arguments for a frame in plain types."""
+        names = self.fn.arguments
+        rows = len(frame)
+        data: dict[str, Any] = {names.num_rows: rows}
+        data[names.priors] = {_prior_site(p, self.fn): p.distribution for p in self.chosen}
+        if self.fn.coefficients:
+            data[names.design] = self.common.matrix(frame)
+        if self.offsets:
+            data[names.offset] = np.sum([column_of(d, frame) for d in self.offsets], axis=0)
+        for group, plan in zip(self.fn.groups, self.groups, strict=True):
+            data[group.plate] = plan.grouping.index(frame)
+            data[group.size] = len(plan.grouping.keys)
+            for part, block in zip(group.effects, plan.blocks, strict=True):
+                if part.design is not None:
+                    matrix = block.design.matrix(frame)[:, block.columns]
+                    data[part.design] = matrix[:, 0] if part.width is None else matrix
+        data.update(self._row_values(frame))
+        if response:
+            data[self.fn.response] = self._response(frame, data.get(names.trials))
+        return data
+
+    def _row_values(self, frame: "pd.DataFrame") -> dict[str, np.ndarray]:
+        names = self.fn.arguments
+        found = {}
+        for role, argument in (("weights", names.weights), ("known_sd", names.known_sd)):
+            if role in self.columns:
+                found[argument] = column_of(self.columns[role], frame)
+                check_positive(found[argument], role.replace("known_sd", "known standard errors"))
+        if "trials" in self.columns:
+            trials = column_of(self.columns["trials"], frame)
+            check_trials(trials)
+            found[names.trials] = trials.astype(np.int64)
+        return found
+
+    def _response(self, frame: "pd.DataFrame", trials: np.ndarray | None) -> np.ndarray:
+        values = column_of(self.columns["response"], frame)
+        check_response(values, self.family, trials, self.fn.response)
+        # 64-bit: JAX computes log-gamma of 32-bit integers in 32-bit floats.
+        return values.astype(np.int64) if self.family.whole else values
+
+
+def _prior_site(prior: Prior, fn: FormulaFunction) -> str:
+    """Site that is sampled from a prior: the slot's own, or the variance in its place."""
+    if not prior.variance:
+        return prior.slot.site
+    scales = [scale for _, scale in fn.parameters]
+    scales += [part.scale for group in fn.groups for part in group.effects]
+    return next(s.variance for s in scales if s.site == prior.slot.site and s.variance)
+
+
+def _prior_row(prior: Prior, place: int) -> dict[str, str]:
+    chain, source = prior.slot.chains[place], prior.sources[place]
+    alike = all(c == chain for c in prior.slot.chains)
+    name = prior.slot.site if prior.slot.site in chain else chain[0]
+    if not alike:
+        name = chain[0]
+    distribution = _shown(prior, None if alike else place)
+    if prior.variance:
+        distribution = f"variance ~ {distribution}"
+    return {
+        "slot": name,
+        "distribution": distribution,
+        "source": f"user ({source})" if source else "default",
+        "applies_to": prior.slot.applies_to[place]
+        if not alike
+        else ", ".join(dict.fromkeys(prior.slot.applies_to)),
+        "also_set_by": ", ".join(other for other in chain if other != name),
+    }
+
+
+def _shown(prior: Prior, place: int | None) -> str:
+    if place is None or not prior.slot.vector:
+        return in_words(prior.distribution)
+    return in_words(element(prior.distribution, place))

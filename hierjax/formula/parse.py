@@ -1,0 +1,481 @@
+"""The formula language: terms, interactions and bar terms, read by our own small parser.
+
+Design-matrix libraries cannot read `(x | g)`, cannot tell it from `(1 | g) + (0 + x | g)`, and do
+not know `||`; so the whole formula is read here, with the place of every part kept for messages,
+and only checked names and calls are handed on. Nothing here looks at data.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from hierjax.errors import FormulaError
+from hierjax.formula.calls import Expression, read_expression
+from hierjax.formula.tokens import Token, tokenize
+
+ADDITIONS = {"se": "known_sd", "trials": "trials", "weights": "weights"}
+"""Words after `y |` and the argument of `hierjax.formula` that each stands for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Factor:
+    """A column or a call; `text` names it, and decides whether two factors are the same."""
+
+    text: str
+    expression: Expression | None = None
+    start: int = dataclasses.field(default=0, compare=False)
+    end: int = dataclasses.field(default=0, compare=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the factor reads."""
+        return (self.text,) if self.expression is None else self.expression.columns
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """An interaction of factors (of one factor: a main effect; of none: the intercept)."""
+
+    factors: tuple[Factor, ...]
+
+    @property
+    def name(self) -> str:
+        """Name in the formula language, such as `x:z`."""
+        return ":".join(factor.text for factor in self.factors) or "Intercept"
+
+    @property
+    def key(self) -> frozenset[Factor]:
+        """What two spellings of one term share (`x:z` and `z:x`)."""
+        return frozenset(self.factors)
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """Terms of one design matrix."""
+
+    intercept: bool
+    terms: tuple[Term, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the terms read."""
+        return tuple(c for term in self.terms for factor in term.factors for c in factor.columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """A group term `(side | group)`; `group` holds one column, or several that are crossed."""
+
+    side: Side
+    group: tuple[str, ...]
+    correlated: bool
+    start: int = dataclasses.field(default=0, compare=False)
+    end: int = dataclasses.field(default=0, compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Response:
+    """Left of `~`: an expression, its two halves if it is a ratio, and the words after `|`."""
+
+    factor: Factor
+    ratio: tuple[Factor, Factor] | None
+    additions: tuple[tuple[str, Factor], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Formula:
+    """A formula as read, before any data are seen."""
+
+    text: str
+    response: Response
+    common: Side
+    bars: tuple[Bar, ...]
+    offsets: tuple[Factor, ...]
+
+
+def parse(text: str) -> Formula:
+    """Read a formula.
+
+    Raises
+    ------
+    FormulaError
+        The text is not a formula; the message shows it with the place marked.
+    """
+    if not isinstance(text, str):
+        raise FormulaError(f"A formula is a text such as 'y ~ x + (1 | g)'; got {text!r}.")
+    text = "".join(" " if character.isspace() else character for character in text).rstrip()
+    if not text.strip():
+        raise FormulaError("The formula is empty; write for example 'y ~ x + (1 | g)'.")
+    tokens = tokenize(text)
+    tildes = [place for place, token in enumerate(tokens) if token.text == "~"]
+    if len(tildes) != 1:
+        place = tokens[tildes[1]] if tildes else Token("operator", "", 0, len(text))
+        raise FormulaError(
+            "A formula has one `~` between the response and the terms.",
+            text,
+            place.start,
+            place.end,
+        )
+    response = _read_response(text, tokens[: tildes[0]], tokens[tildes[0]])
+    value = _Parser(text, tokens[tildes[0] + 1 :], tokens[tildes[0]].end).read()
+    intercept = value.intercept is not False
+    return Formula(
+        text, response, Side(intercept, value.terms), _unique(text, value.bars), value.offsets
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Value:
+    """What a part of the right-hand side stands for; `intercept` is None where it says nothing."""
+
+    terms: tuple[Term, ...] = ()
+    intercept: bool | None = None
+    bars: tuple[Bar, ...] = ()
+    offsets: tuple[Factor, ...] = ()
+    start: int = 0
+    end: int = 0
+    written: frozenset[frozenset[Factor]] = frozenset()
+
+    @property
+    def plain(self) -> bool:
+        return self.intercept is None and not self.bars and not self.offsets
+
+
+class _Parser:
+    """Recursive descent over the tokens of the right-hand side.
+
+    From loose to tight: `+ -`, then `* /`, then `:`, then `^ **`, as in R.
+    """
+
+    def __init__(self, text: str, tokens: Sequence[Token], start: int) -> None:
+        self.text, self.tokens, self.start, self.place = text, tokens, start, 0
+
+    def fail(self, message: str, start: int, end: int) -> FormulaError:
+        return FormulaError(message, self.text, start, end)
+
+    def peek(self) -> str:
+        token = self.tokens[self.place] if self.place < len(self.tokens) else None
+        return token.text if token and token.kind == "operator" else ""
+
+    def take(self) -> Token:
+        if self.place >= len(self.tokens):
+            end = max(len(self.text), self.start)
+            raise self.fail("Something is missing at the end of the formula.", end, end + 1)
+        self.place += 1
+        return self.tokens[self.place - 1]
+
+    def read(self) -> _Value:
+        value = self.additive()
+        if self.place < len(self.tokens):
+            token = self.tokens[self.place]
+            message = {
+                ")": "This bracket was never opened.",
+                "|": "Put a group term in brackets: (1 | g).",
+                "||": "Put a group term in brackets: (1 || g).",
+            }.get(
+                token.text,
+                "An operator such as `+` is missing before this (a function call "
+                "has no space before its bracket).",
+            )
+            raise self.fail(message, token.start, token.end)
+        return value
+
+    def additive(self) -> _Value:
+        if self.peek() in ("+", "-"):
+            value = _Value()
+        else:
+            value = self.product()
+        while self.peek() in ("+", "-"):
+            sign = self.take()
+            other = self.product()
+            value = self.add(value, other) if sign.text == "+" else self.remove(value, other)
+        return value
+
+    def add(self, left: _Value, right: _Value) -> _Value:
+        again = left.written & right.written
+        if again:
+            name = Term(tuple(next(iter(again)))).name
+            raise self.fail(f"The term `{name}` is written twice.", right.start, right.end)
+        return _Value(
+            _merge(left.terms, right.terms),
+            left.intercept if right.intercept is None else right.intercept,
+            left.bars + right.bars,
+            left.offsets + right.offsets,
+            left.start,
+            right.end,
+            left.written | right.written,
+        )
+
+    def remove(self, left: _Value, right: _Value) -> _Value:
+        if right.bars or right.offsets:
+            raise self.fail("This kind of term cannot be taken away.", right.start, right.end)
+        gone = {term.key for term in right.terms}
+        intercept = left.intercept if right.intercept is None else not right.intercept
+        return dataclasses.replace(
+            left,
+            terms=tuple(term for term in left.terms if term.key not in gone),
+            intercept=intercept,
+            end=right.end,
+            written=left.written - gone,
+        )
+
+    def product(self) -> _Value:
+        value = self.interaction()
+        while self.peek() in ("*", "/"):
+            operator = self.take()
+            other = self.interaction()
+            self.need_plain(operator, value, other)
+            if operator.text == "*":
+                terms = _merge(value.terms, other.terms, _cross(value.terms, other.terms))
+            else:
+                whole = Term(tuple(dict.fromkeys(f for t in value.terms for f in t.factors)))
+                terms = _merge(value.terms, _cross((whole,), other.terms))
+            value = _Value(terms, start=value.start, end=other.end)
+        return value
+
+    def interaction(self) -> _Value:
+        value = self.power()
+        while self.peek() == ":":
+            operator = self.take()
+            other = self.power()
+            self.need_plain(operator, value, other)
+            terms = _cross(value.terms, other.terms)
+            written = frozenset(t.key for t in terms) if len(terms) == 1 else frozenset()
+            value = _Value(terms, start=value.start, end=other.end, written=written)
+        return value
+
+    def power(self) -> _Value:
+        value = self.atom()
+        while self.peek() in ("^", "**"):
+            operator = self.take()
+            token = self.take()
+            if token.kind != "number" or not token.text.isdigit() or not 1 <= int(token.text) <= 9:
+                raise self.fail(
+                    "Here a power means interactions and needs a whole number from 1 to 9; "
+                    "for arithmetic write I(x ** 2).",
+                    token.start,
+                    token.end,
+                )
+            self.need_plain(operator, value, value)
+            terms = value.terms
+            for _ in range(int(token.text) - 1):
+                terms = _merge(terms, _cross(terms, value.terms))
+            value = _Value(_merge(terms), start=value.start, end=token.end)
+        return value
+
+    def need_plain(self, operator: Token, *values: _Value) -> None:
+        for value in values:
+            if not value.plain or not value.terms:
+                raise self.fail(
+                    f"`{operator.text}` takes terms, not numbers, offsets or group terms "
+                    "(for arithmetic write I(...)).",
+                    value.start,
+                    max(value.end, value.start + 1),
+                )
+
+    def atom(self) -> _Value:
+        token = self.take()
+        if token.kind == "number":
+            if token.text not in ("0", "1"):
+                raise self.fail(
+                    "Only 0 and 1 (the intercept) can stand as a number; for arithmetic write "
+                    "I(...).",
+                    token.start,
+                    token.end,
+                )
+            return _Value(intercept=token.text == "1", start=token.start, end=token.end)
+        if token.kind == "call":
+            return self.call(token)
+        if token.kind == "column":
+            return self.main_effect(Factor(token.text, None, token.start, token.end))
+        if token.text == "(":
+            return self.bracket(token)
+        message = (
+            "A term is missing before this."
+            if token.text != "."
+            else ("`.` is not supported; write the columns.")
+        )
+        raise self.fail(message, token.start, token.end)
+
+    def main_effect(self, factor: Factor) -> _Value:
+        term = Term((factor,))
+        return _Value((term,), start=factor.start, end=factor.end, written=frozenset((term.key,)))
+
+    def call(self, token: Token) -> _Value:
+        name = token.text.partition("(")[0]
+        if name == "offset":
+            inner = read_factor(self.text, token.start + len("offset("), token.end - 1)
+            return _Value(offsets=(inner,), start=token.start, end=token.end)
+        return self.main_effect(read_factor(self.text, token.start, token.end))
+
+    def bracket(self, opening: Token) -> _Value:
+        start = self.place
+        value = self.additive() if self.peek() not in ("|", "||", ")") else None
+        if self.peek() in ("|", "||"):
+            return self.bar(opening, value)
+        if value is None:
+            raise self.fail("There is nothing in these brackets.", opening.start, opening.end + 1)
+        self.close(opening)
+        assert self.place > start
+        written = value.written if len(value.terms) == 1 else frozenset()
+        return dataclasses.replace(value, start=opening.start, written=written)
+
+    def close(self, opening: Token) -> Token:
+        if self.place >= len(self.tokens):
+            raise self.fail("This bracket is never closed.", opening.start, opening.end)
+        token = self.take()
+        if token.text == ")" and token.kind == "operator":
+            return token
+        message = "An operator such as `+` is missing before this."
+        if token.text in ("|", "||"):
+            message = "A group term has one bar: (1 | g) or (x || g)."
+        raise self.fail(message, token.start, token.end)
+
+    def bar(self, opening: Token, value: _Value | None) -> _Value:
+        operator = self.take()
+        if value is None:
+            raise self.fail(
+                "Left of the bar stand the effects that vary: (1 | g).",
+                operator.start,
+                operator.end,
+            )
+        if value.bars or value.offsets:
+            raise self.fail(
+                "Group terms and offsets cannot stand inside a group term.", value.start, value.end
+            )
+        side = Side(value.intercept is not False, value.terms)
+        if not side.intercept and not side.terms:
+            raise self.fail("This group term has no effects.", opening.start, operator.end)
+        groups = self.groups()
+        end = self.close(opening).end
+        correlated = operator.text == "|"
+        bars = tuple(Bar(side, group, correlated, opening.start, end) for group in groups)
+        return _Value(bars=bars, start=opening.start, end=end)
+
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Read `g`, `a:b` (one factor) or `a/b` (`a` and `a:b`)."""
+        groups = [self.group()]
+        while self.peek() == "/":
+            self.take()
+            inner = self.group()
+            groups.append(tuple(dict.fromkeys(groups[-1] + inner)))
+        return tuple(groups)
+
+    def group(self) -> tuple[str, ...]:
+        columns = [self.group_column()]
+        while self.peek() == ":":
+            self.take()
+            columns.append(self.group_column())
+        return tuple(dict.fromkeys(columns))
+
+    def group_column(self) -> str:
+        token = self.take()
+        if token.kind == "column":
+            if self.peek() in ("+", "*", "-", "^", "**"):
+                other = self.take()
+                raise self.fail(
+                    "Right of the bar stands one grouping factor (g, a:b or a/b); write one "
+                    "group term for each factor: (1 | a) + (1 | b).",
+                    other.start,
+                    other.end,
+                )
+            return token.text
+        raise self.fail("Right of the bar stands a column (g, a:b or a/b).", token.start, token.end)
+
+
+def read_factor(text: str, start: int, end: int) -> Factor:
+    """Read `text[start:end]` as a column (bare or in backticks) or as an allowed expression."""
+    while start < end and text[start] == " ":
+        start += 1
+    while end > start and text[end - 1] == " ":
+        end -= 1
+    inner = text[start:end]
+    if not inner:
+        raise FormulaError("Something is missing here.", text, start, start + 1)
+    tokens = tokenize(text[:end], start)
+    if len(tokens) == 1 and tokens[0].kind == "column":
+        return Factor(tokens[0].text, None, start, end)
+    expression = read_expression(text, start, end)
+    return Factor(expression.text, expression, start, end)
+
+
+def _merge(*parts: Sequence[Term]) -> tuple[Term, ...]:
+    """Join terms, keeping the first spelling of each."""
+    found: dict[frozenset[Factor], Term] = {}
+    for part in parts:
+        for term in part:
+            found.setdefault(term.key, term)
+    return tuple(found.values())
+
+
+def _cross(left: Sequence[Term], right: Sequence[Term]) -> tuple[Term, ...]:
+    pairs = ((a, b) for a in left for b in right)
+    return _merge([Term(tuple(dict.fromkeys(a.factors + b.factors))) for a, b in pairs])
+
+
+def _unique(text: str, bars: tuple[Bar, ...]) -> tuple[Bar, ...]:
+    """Refuse an effect that two group terms of one factor both hold."""
+    seen: set[tuple[frozenset[str], frozenset[Factor]]] = set()
+    for bar in bars:
+        names = [term.key for term in bar.side.terms]
+        for name in names + ([frozenset()] if bar.side.intercept else []):
+            effect = (frozenset(bar.group), name)
+            if effect in seen:
+                shown = ":".join(sorted(f.text for f in name)) or "intercept"
+                raise FormulaError(
+                    f"The {shown} already varies by `{':'.join(bar.group)}` in another group "
+                    "term (write `0 + x` left of a bar to leave the intercept out).",
+                    text,
+                    bar.start,
+                    bar.end,
+                )
+            seen.add(effect)
+    return bars
+
+
+def _read_response(text: str, tokens: Sequence[Token], tilde: Token) -> Response:
+    if not tokens:
+        raise FormulaError("The response is missing before `~`.", text, tilde.start, tilde.end)
+    bars = [place for place, token in enumerate(tokens) if token.text in ("|", "||")]
+    end = tokens[bars[0]].start if bars else tilde.start
+    factor = read_factor(text, tokens[0].start, end)
+    additions = _read_additions(text, tokens[bars[0] :], tilde) if bars else ()
+    return Response(factor, _ratio(text, tokens[: bars[0]] if bars else tokens), additions)
+
+
+def _ratio(text: str, tokens: Sequence[Token]) -> tuple[Factor, Factor] | None:
+    """Return the halves of a response `successes / trials`, or None if it is not one ratio."""
+    depth, places = 0, []
+    for place, token in enumerate(tokens):
+        depth += (token.text == "(") - (token.text == ")") if token.kind == "operator" else 0
+        if depth == 0 and token.kind == "operator" and token.text in ("+", "-", "*", "/", "**"):
+            places.append(place)
+    if len(places) != 1 or tokens[places[0]].text != "/":
+        return None
+    slash = tokens[places[0]]
+    if places[0] in (0, len(tokens) - 1):
+        return None
+    return (
+        read_factor(text, tokens[0].start, slash.start),
+        read_factor(text, slash.end, tokens[-1].end),
+    )
+
+
+def _read_additions(
+    text: str, tokens: Sequence[Token], tilde: Token
+) -> tuple[tuple[str, Factor], ...]:
+    """Read `| se(s) + weights(w)` of a response."""
+    found: dict[str, Factor] = {}
+    expected = f"After `|` stand {', '.join(f'{word}(...)' for word in ADDITIONS)}, joined by `+`."
+    for place, token in enumerate(tokens[1:]):
+        if place % 2 == 1:
+            if token.text != "+":
+                raise FormulaError(expected, text, token.start, token.end)
+            continue
+        word = token.text.partition("(")[0]
+        if token.kind != "call" or word not in ADDITIONS or ADDITIONS[word] in found:
+            raise FormulaError(expected, text, token.start, token.end)
+        inner = read_factor(text, token.start + len(word) + 1, token.end - 1)
+        found[ADDITIONS[word]] = inner
+    if len(tokens) % 2 == 1:
+        raise FormulaError(expected, text, tokens[-1].start, tilde.start)
+    return tuple(found.items())
