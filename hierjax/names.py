@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpyro.distributions import constraints
 
 from hierjax.errors import ModelError
@@ -37,6 +38,26 @@ def site_dims(model: Model) -> dict[str, tuple[str, ...]]:
         `model.dims` does not give a site as many names as it has axes beside its plates.
     """
     return {site.name: _dims_of(model, site) for site in _sites(model)}
+
+
+def data_dims(model: Model) -> dict[str, tuple[str, ...]]:
+    """Dimension names of every array among the data: the plates that its axes run along.
+
+    An axis that runs along no plate is called `<argument>_dim_<axis>`.
+    """
+    plate = _trace(model).alignment.plate
+    return {
+        name: tuple(
+            plate([("data", name, axis)]) or f"{name}_dim_{axis}" for axis in range(values.ndim)
+        )
+        for name, values in model.data.items()
+        if isinstance(values, np.ndarray)
+    }
+
+
+def responses(model: Model) -> dict[str, str]:
+    """Observed site -> the data argument that it is, where the model function shows that."""
+    return dict(_trace(model).response)
 
 
 def coordinates(model: Model) -> dict[str, Sequence[Any]]:
@@ -138,11 +159,15 @@ def _is_real(site: Site) -> bool:
     return any(site.support == real for real in _REAL)
 
 
-def _sites(model: Model) -> list[Site]:
+def _trace(model: Model) -> ModelTrace:
     if model not in _TRACES:
         _TRACES[model] = abstract_trace(model.fn, model.data)
+    return _TRACES[model]
+
+
+def _sites(model: Model) -> list[Site]:
     kinds = ("latent", "observed", "deterministic")
-    return [site for site in _TRACES[model].sites.values() if site.kind in kinds]
+    return [site for site in _trace(model).sites.values() if site.kind in kinds]
 
 
 def _dims_of(model: Model, site: Site) -> tuple[str, ...]:
