@@ -54,8 +54,8 @@ def _check_count(level: str, graph: LevelGraph) -> None:
         learnt = [parent for parent in site.parents if graph.sites[parent].kind == "latent"]
         if site.kind == "latent" and graph.places[site.name] == (level,) and learnt:
             raise GroupCountError(
-                f"level {level!r} has one group, so {', '.join(map(repr, learnt))} cannot be learnt "
-                f"from how {site.name!r} varies between groups. Drop the level, or give "
+                f"level {level!r} has one group, so {', '.join(map(repr, learnt))} cannot be "
+                f"learnt from how {site.name!r} varies between groups. Drop the level, or give "
                 f"{site.name!r} a prior without unknown parameters."
             )
 
@@ -77,8 +77,8 @@ def _check_array(step: Index, array: np.ndarray, size: int, target: str) -> None
     name, lowest, highest = step.name, -step.offset, size - 1 - step.offset
     if array.dtype.kind not in "iu":
         raise GroupIndexError(
-            f"data[{name!r}] indexes {target} but holds {array.dtype} values. Group indexes must be "
-            f"integers: use `.astype(int)`, or `index, labels = hj.encode(values)` for labels."
+            f"data[{name!r}] indexes {target} but holds {array.dtype} values. Group indexes must "
+            f"be integers: use `.astype(int)`, or `index, labels = hj.encode(values)` for labels."
         )
     wrong = np.flatnonzero((array < lowest) | (array > highest))
     if not wrong.size:

@@ -24,9 +24,13 @@ class Map:
 def index_values(
     index: Index, arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int]
 ) -> np.ndarray | None:
-    """Compute an index from the data; None unless every number in it is a valid position."""
+    """Compute an index from the data; None unless every number in it is a valid position.
+
+    `sizes` has the plates whose units are all in the program: which units a plate that subsamples
+    picks is not known.
+    """
     if index.kind == "plate":
-        return np.arange(sizes[index.name]) + index.offset
+        return np.arange(sizes[index.name]) + index.offset if index.name in sizes else None
     values = arrays.get(index.name) if index.kind == "data" else None
     if values is None or values.dtype.kind not in "iu":
         return None

@@ -1,13 +1,15 @@
 """The tree that `print(model.levels())` shows: the first thing that an analyst reads of a model."""
 
+import math
 import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hierjax.level_graph import LevelGraph
+    from hierjax.relations import Spread
 
 WIDTH = 88
-Place = tuple[str, ...]
+Place = tuple[str, ...]  # levels that the axes of a site run along
 
 
 def draw_tree(graph: "LevelGraph") -> str:
@@ -21,8 +23,11 @@ def draw_tree(graph: "LevelGraph") -> str:
 
 
 def has_rows_only(graph: "LevelGraph", node: Place) -> bool:
-    """Whether a place is a set of rows: nothing is indexed by it and nothing lies in it."""
-    if any(level in node and graph.levels[level].indexes for level in node):
+    """Whether a place is a set of rows: it has no effects and nothing lies in it."""
+    latent = any(
+        graph.sites[n].kind == "latent" for n, place in graph.places.items() if place == node
+    )
+    if latent or any(graph.levels[level].indexes for level in node):
         return False
     return not any(node in parents for parents in graph.parents.values())
 
@@ -44,31 +49,33 @@ def heading(graph: "LevelGraph", node: Place) -> str:
     """Name a place and say how many units it has and how many rows each of them."""
     if len(node) > 1:
         sizes = [graph.levels[level].size for level in node]
-        total = 1
-        for size in sizes:
-            total *= size
-        return f"{' x '.join(node)}: {' x '.join(f'{size:,}' for size in sizes)} = {total:,}"
-    level = graph.levels[node[0]]
+        product = " x ".join(f"{size:,}" for size in sizes)
+        return f"{' x '.join(node)}: {product} = {math.prod(sizes):,}"
+    (name,) = node
+    level = graph.levels[name]
     if has_rows_only(graph, node):
         inside = graph.parents[node]
         where = " and ".join(f"one {' x '.join(parent)}" for parent in inside)
-        return f"{level.name}: {level.size:,}" + (f", each in {where}" if len(inside) > 1 else "")
-    parts = [f"{level.name}: {level.size:,} {'group' if level.size == 1 else 'groups'}"]
-    parts += [_spread_text(graph, rows, str(spread)) for rows, spread in level.spreads.items()]
-    empty = max((spread.empty for spread in level.spreads.values()), default=0)
-    if empty:
-        parts.append(f"{empty:,} without any")
-    if level.indexes:
-        parts.append("index " + ", ".join(level.indexes))
-    if not level.declared:
-        parts.append("not a plate")
-    return ", ".join(parts)
+        text = f"{level.name}: {level.size:,}"
+        return f"{text}, each in {where}" if len(inside) > 1 else text
+    text = f"{level.name}: {level.size:,} {'group' if level.size == 1 else 'groups'}"
+    spreads = [_spread_text(graph, rows, spread) for rows, spread in level.spreads.items()]
+    text += f" of {' and '.join(spreads)}" if spreads else ""
+    indexes = dict.fromkeys(link.index for link in graph.links if link.plate == level.name)
+    known = [index for index in indexes if index]
+    text += f"; index: {', '.join(known)}" if known else ""
+    return text if level.declared else f"{text}; not a plate"
 
 
-def _spread_text(graph: "LevelGraph", rows: str, spread: str) -> str:
+def _spread_text(graph: "LevelGraph", rows: str, spread: "Spread") -> str:
+    """Write e.g. "1 to 116 rows (median 5)"."""
     level = graph.levels.get(rows)
-    is_group = level is not None and bool(level.indexes)
-    return f"{spread} {rows if is_group or rows.startswith('rows') else f'{rows} rows'} each"
+    unit = rows if rows.startswith("rows") else f"{rows} rows"
+    if level is not None and level.indexes:
+        unit = f"{rows} groups"
+    notes = [] if spread.least == spread.most else [f"median {spread.median:g}"]
+    notes += [f"{spread.empty:,} empty"] if spread.empty else []
+    return f"{spread} {unit}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def site_lines(graph: "LevelGraph", node: Place) -> list[str]:
@@ -113,8 +120,8 @@ def _notes(graph: "LevelGraph") -> list[str]:
         if edge.how == "unknown" and graph.places[edge.child]:
             level = " x ".join(graph.places[edge.parent])
             notes.append(
-                f"How {edge.child} picks its {level} in {edge.parent} is unknown: "
-                "no index array of the data does."
+                f"Which {level} of {edge.parent} each {edge.child} uses is unknown: "
+                "no index array of the data says so."
             )
     notes += [f"Plate {plate} is used by no site." for plate in graph.unused]
     return notes

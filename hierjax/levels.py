@@ -56,7 +56,8 @@ class _Reader:
         self.trace, self.alignment = trace, trace.alignment
         self.arrays = {name: _host(array) for name, array in arrays.items()}
         self.shapes = {name: np.shape(array) for name, array in arrays.items()}
-        self.lookups = sorted({found for each in trace.lookups.values() for found in each}, key=str)
+        found = {lookup for each in trace.lookups.values() for lookup in each}
+        self.lookups = sorted(found, key=lambda lookup: self._order(lookup))
         self.names: dict[Label, str] = {}
         self.sizes: dict[str, int] = {}
 
@@ -87,6 +88,12 @@ class _Reader:
             return self.trace.plates[name].length
         return (self.trace.sites[name].shape if kind == "site" else self.shapes[name])[axis]
 
+    def _order(self, lookup: Lookup) -> tuple[Any, ...]:
+        """Order of sites in the function, then of arguments in the data."""
+        names = (*self.trace.sites, *self.arrays)
+        used = [names.index(name) for name in sorted(lookup.data)]
+        return names.index(lookup.array[1]), lookup.array[2], used, str(lookup.index)
+
     def _level(self, label: Label) -> str:
         return self.names.get(self.alignment.root(label), "")
 
@@ -116,8 +123,9 @@ class _Reader:
         }
         for lookup in self.lookups:
             if lookup.array[0] == "site" and self.alignment.root(lookup.array) in effects:
-                known = lookup.index is not None and lookup.index.kind == "data"
-                self._name(lookup.array, lookup.index.name if known else lookup.array[1])
+                index = lookup.index
+                known = index is not None and index.kind == "data"
+                self._name(lookup.array, index.name if index and known else lookup.array[1])
         for site in sites:
             if site.kind == "observed":
                 for axis in range(len(site.shape) - len(site.event_shape)):
@@ -171,8 +179,12 @@ class _Reader:
         return list(found.values())
 
     def _values(self, index: Index, level: str) -> np.ndarray | None:
-        lengths = {name: plate.length for name, plate in self.trace.plates.items()}
-        values = index_values(index, self.arrays, lengths)
+        whole = {
+            plate.name: plate.size
+            for plate in self.trace.plates.values()
+            if plate.length == plate.size
+        }
+        values = index_values(index, self.arrays, whole)
         if values is None or not valid(values, self.sizes[level]):
             return None
         return values.reshape(-1)
@@ -184,19 +196,20 @@ class _Reader:
             level, index = self._level(lookup.array), lookup.index
             if kind != "site" or not level:
                 continue
-            known = index is not None and index.first.kind != "site" and index.kind == "data"
-            labels = self._rows_of(index) if known else [_only(each) for each in lookup.rows]
+            if index is not None and index.kind == "plate":
+                continue  # positions along a plate pick its own units
+            path = index if index is not None and index.first.kind != "site" else None
+            text = "" if path is None else str(path)
+            labels = [_only(each) for each in lookup.rows] if path is None else self._rows_of(path)
             rows = [self._level(label) if label else "" for label in labels]
-            if index is not None and index.kind == "plate" and rows in ([], [level]):
-                continue
-            links[level, site, str(index) if known else ""] = Link(
-                index=str(index) if known else "",
-                arguments=index.arguments if known else tuple(sorted(lookup.data)),
+            links[level, site, text] = Link(
+                index=text,
+                arguments=tuple(sorted(lookup.data)) if path is None else path.arguments,
                 plate=level,
                 site=site,
                 rows=" x ".join(row if row in self.trace.plates else "" for row in rows),
                 length=math.prod(self._size(label) for label in labels if label),
-                path=index if known else None,
+                path=path,
             )
         return tuple(links.values())
 
@@ -286,7 +299,7 @@ def _edge(
     known = [
         str(lookup.index)
         for lookup in lookups
-        if lookup.index is not None and lookup.index.first.kind == "data"
+        if lookup.index is not None and lookup.index.kind != "plate"
     ]
     if not places[parent]:
         return Edge(parent, child, "shared")

@@ -41,11 +41,13 @@ class Relation:
             return f"{first} is nested in {second}."
         if self.kind == "same":
             return f"{first} and {second} group the rows in the same way."
-        if self.kind == "unknown" or self.rows is None:
+        if self.kind == "unknown":
             return f"Whether {first} and {second} are nested or crossed is unknown."
         if self.kind == "partially crossed":
             occurring = f"{self.pairs:,} of {self.possible:,} combinations occur"
             return f"{first} and {second} are partially crossed: {occurring}."
+        if self.rows is None:
+            return f"{first} and {second} are fully crossed: all {self.possible:,} combinations."
         least, most = self.rows
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
         word = "row" if most == 1 else "rows"
@@ -100,4 +102,4 @@ class Spread:
     def __str__(self) -> str:
         if self.least == self.most:
             return f"{self.most:,}"
-        return f"{self.least:,} to {self.most:,} (median {self.median:g})"
+        return f"{self.least:,} to {self.most:,}"

@@ -47,7 +47,7 @@ def elementwise(equation: Any, values: list[Value], blank: Value) -> Value:
 
 
 def _same_numbers(equation: Any, values: list[Value], blank: Value) -> Value:
-    """Copies and changes of type keep the numbers, unless they become truth values."""
+    """Keep the numbers through copies and changes of type, unless they become truth values."""
     source, result = values[0], elementwise(equation, values, blank)
     if str(equation.outvars[0].aval.dtype) == "bool":
         return dataclasses.replace(result, number=source.number)
