@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hierjax.errors import FormulaError
-from hierjax.formula.check import check_groups, check_length, check_rank
+from hierjax.formula.check import check_groups, check_rank
 from hierjax.formula.design import build_column, build_design
 from hierjax.formula.families import Family, find_family
-from hierjax.formula.frame import column_names, used_columns
 from hierjax.formula.function import FormulaFunction, Group, Scale
 from hierjax.formula.groups import read_grouping
 from hierjax.formula.layout import (
@@ -25,14 +23,14 @@ from hierjax.formula.layout import (
     lay_out_parameters,
 )
 from hierjax.formula.origin import FormulaOrigin
-from hierjax.formula.parse import Bar, Factor, Formula, parse, read_factor
+from hierjax.formula.parse import parse
 from hierjax.formula.priors import Prior, rebuild_user, resolve
+from hierjax.formula.roles import collect
+from hierjax.formula.terms import Bar, Factor, Formula
 from hierjax.model import Model
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ROLES = ("trials", "weights", "offset", "known_sd")
 
 
 def formula(
@@ -101,14 +99,10 @@ def formula(
     """
     parsed = parse(text)
     row = find_family(family)
-    given = dict(zip(ROLES, (trials, weights, offset, known_sd), strict=True))
-    roles, table = _collect(parsed, row, data, {k: v for k, v in given.items() if v is not None})
-    return _assemble(parsed, row, roles, table, dict(priors or {}), tuple(given_names(given)))
-
-
-def given_names(given: Mapping[str, Any]) -> list[str]:
-    """Names of the arguments that were given."""
-    return [name for name, value in given.items() if value is not None]
+    arguments = {"trials": trials, "weights": weights, "offset": offset, "known_sd": known_sd}
+    given = {role: value for role, value in arguments.items() if value is not None}
+    roles, table = collect(parsed, row, data, given)
+    return _assemble(parsed, row, roles, table, dict(priors or {}), tuple(given))
 
 
 def rebuild(description: Mapping[str, Any], frame: Mapping[str, Any]) -> Model:
@@ -128,78 +122,6 @@ def rebuild(description: Mapping[str, Any], frame: Mapping[str, Any]) -> Model:
         rebuild_user(description["priors"]),
         **description["arguments"],
     )
-
-
-def _collect(
-    parsed: Formula, row: Family, data: Any, given: Mapping[str, Any]
-) -> tuple[dict[str, Factor], "pd.DataFrame"]:
-    """Find the factor of every role, and the columns that all parts of the model use."""
-    roles, arrays = _roles(parsed, row, data, given)
-    factors = [*roles.values(), *parsed.offsets]
-    names = [c for factor in factors for c in factor.columns if c not in arrays]
-    names += [*parsed.common.columns]
-    for bar in parsed.bars:
-        names += [*bar.side.columns, *bar.group]
-    if roles["response"].expression is None and roles["response"].text in parsed.common.columns:
-        raise FormulaError(f"`{roles['response'].text}` stands on both sides of `~`.")
-    table = used_columns(data, names)
-    if arrays:
-        for name, values in arrays.items():
-            check_length(name.strip("= "), np.size(values), len(table))
-        extra = used_columns(arrays, arrays)
-        for name in arrays:
-            table[name] = extra[name].to_numpy()
-    return roles, table
-
-
-def _roles(
-    parsed: Formula, row: Family, data: Any, given: Mapping[str, Any]
-) -> tuple[dict[str, Factor], dict[str, Any]]:
-    response = parsed.response
-    found = {"response": response.factor, **dict(response.additions)}
-    if row.trials and response.ratio is not None:
-        if "trials" in found:
-            raise FormulaError("Trials are given twice: after `/` and after `|`.", parsed.text)
-        found["response"], found["trials"] = response.ratio
-    arrays: dict[str, Any] = {}
-    for role, value in given.items():
-        if role in found:
-            raise FormulaError(f"`{role}` is given twice: in the formula and as an argument.")
-        found[role] = _argument(role, value, data, arrays)
-    _check_roles(found, row)
-    return found, arrays
-
-
-def _argument(role: str, value: Any, data: Any, arrays: dict[str, Any]) -> Factor:
-    """Read an argument that is the name of a column, a number, or an array."""
-    if isinstance(value, str):
-        known = value in column_names(data)
-        return Factor(value) if known or "(" not in value else read_factor(value, 0, len(value))
-    if np.ndim(value) == 0:
-        text = repr(float(value))
-        return dataclasses.replace(read_factor(text, 0, len(text)), text=text)
-    name = f"{role}="
-    arrays[name] = value
-    return Factor(name)
-
-
-def _check_roles(found: Mapping[str, Factor], row: Family) -> None:
-    if row.trials and "trials" not in found:
-        raise FormulaError(
-            f"The family {row.name} needs the number of trials of each row: write "
-            "`successes / trials ~ ...`, or give trials=."
-        )
-    if "trials" in found and not row.trials:
-        raise FormulaError(
-            f"The family {row.name} has no trials; for successes out of trials use "
-            "family='binomial'."
-        )
-    if "known_sd" in found and not row.residual_scale:
-        raise FormulaError(
-            f"Known standard errors need the family gaussian or student_t, not {row.name}."
-        )
-    if "known_sd" in found and "weights" in found:
-        raise FormulaError("Give known standard errors or weights, not both.")
 
 
 def _assemble(

@@ -1,46 +1,28 @@
 """Design matrices: the terms of one side of a formula as columns, the same again for new data.
 
-formulaic does the coding of categories, splines and centring, and its `ModelSpec` remembers them;
-this module hands it checked factors only (never formula text), names the columns term by term, and
-checks what comes back.
+What was learnt from the first data (levels, knots, centres) is kept, and new data are held to it.
 """
 
 import dataclasses
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hierjax.errors import (
-    ColumnTypeError,
-    DataError,
-    FormulaError,
-    NonFiniteError,
-    RankError,
-    UnknownLevelError,
+from hierjax.errors import ColumnTypeError, FormulaError, NonFiniteError, UnknownLevelError
+from hierjax.formula.coding import (
+    DesignTerm,
+    check_shadows,
+    coded_columns,
+    fresh_spec,
+    lay_out_terms,
+    learn,
+    materialise,
 )
-from hierjax.formula.calls import NUMERIC_FUNCTIONS, calls_in
 from hierjax.formula.frame import listed_rows
-from hierjax.formula.parse import Factor, Side, Term
+from hierjax.formula.terms import Factor, Side, Term
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclasses.dataclass(frozen=True)
-class DesignTerm:
-    """Columns of one term: `labels` is None for a single numeric column, else one label each."""
-
-    name: str
-    labels: tuple[str, ...] | None
-    columns: slice
-
-    @property
-    def column_labels(self) -> tuple[str, ...]:
-        """Full label of each column, such as `h[b]`."""
-        if self.labels is None:
-            return (self.name,)
-        return tuple(f"{self.name}[{label}]" for label in self.labels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,11 +72,11 @@ class Design:
             return np.ones((len(frame), 1))
         for column in set(self.side.columns):
             self._check_levels(column, frame[column])
-        matrix = _materialise(self.spec, self._prepared(frame))
+        matrix = materialise(self.spec, self._prepared(frame))
         _check_finite(matrix, self)
         return matrix
 
-    def _check_levels(self, name: str, column: "pd.Series") -> None:
+    def _check_levels(self, name: str, column: Any) -> None:
         levels = self.levels.get(name)
         if (levels is not None) != hasattr(column, "cat"):
             kind = "numbers" if levels is None else "categories"
@@ -112,7 +94,7 @@ class Design:
     def _prepared(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         import pandas as pd
 
-        coded = _coded_columns(self.side)
+        coded = coded_columns(self.side)
         columns: dict[str, Any] = {}
         for name in dict.fromkeys(self.side.columns):
             if name in self.levels:
@@ -140,7 +122,7 @@ def build_design(side: Side, frame: "pd.DataFrame") -> tuple[np.ndarray, Design]
     FormulaError, ColumnTypeError, NonFiniteError
         A transform cannot be worked out.
     """
-    _check_shadows(side)
+    check_shadows(side)
     levels = {
         name: tuple(frame[name].cat.categories)
         for name in set(side.columns)
@@ -152,9 +134,9 @@ def build_design(side: Side, frame: "pd.DataFrame") -> tuple[np.ndarray, Design]
             return np.zeros((len(frame), 0)), empty
         design = dataclasses.replace(empty, terms=(DesignTerm("Intercept", None, slice(0, 1)),))
         return np.ones((len(frame), 1)), design
-    spec = _fresh_spec(side)
-    matrix, spec = _learn(spec, empty._prepared(frame))
-    design = dataclasses.replace(empty, terms=_layout(side, spec), spec=spec)
+    spec = fresh_spec(side)
+    matrix, spec = learn(spec, empty._prepared(frame))
+    design = dataclasses.replace(empty, terms=lay_out_terms(side, spec), spec=spec)
     _check_finite(matrix, design)
     return matrix, design
 
@@ -196,128 +178,6 @@ def constant(factor: Factor, rows: int) -> np.ndarray:
     except ValueError:
         raise FormulaError(f"`{factor.text}` names no column and is not a number.") from None
     return np.full(rows, value)
-
-
-def _check_shadows(side: Side) -> None:
-    columns = set(side.columns)
-    for term in side.terms:
-        for factor in term.factors:
-            for name in calls_in(factor.expression) if factor.expression else ():
-                if name in columns:
-                    raise FormulaError(
-                        f"`{name}` is used both as a column and as a function; rename the column."
-                    )
-
-
-def _coded_columns(side: Side) -> set[str]:
-    """Columns inside C(...), whose whole numbers are names of levels and stay whole."""
-    return {
-        column
-        for term in side.terms
-        for factor in term.factors
-        if factor.expression is not None and "C" in factor.expression.functions
-        for column in factor.columns
-    }
-
-
-def _fresh_spec(side: Side) -> Any:
-    from formulaic import ModelSpec
-    from formulaic import parser as formulaic_parser
-    from formulaic.formula import SimpleFormula
-
-    make_factor = formulaic_parser.types.Factor
-    make_term = formulaic_parser.types.Term
-    terms = [make_term([make_factor("1", eval_method="literal")])] if side.intercept else []
-    for term in side.terms:
-        factors = [
-            make_factor(f.text, eval_method="lookup" if f.expression is None else "python")
-            for f in term.factors
-        ]
-        terms.append(make_term(factors))
-    return ModelSpec(formula=SimpleFormula(terms), output="numpy", na_action="ignore")
-
-
-def _learn(spec: Any, frame: "pd.DataFrame") -> tuple[np.ndarray, Any]:
-    result = _run(spec, frame)
-    return np.asarray(result, dtype=np.float64).reshape(len(frame), -1), result.model_spec
-
-
-def _materialise(spec: Any, frame: "pd.DataFrame") -> np.ndarray:
-    return np.asarray(_run(spec, frame), dtype=np.float64).reshape(len(frame), -1)
-
-
-def _run(spec: Any, frame: "pd.DataFrame") -> Any:
-    from formulaic.errors import DataMismatchWarning
-
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", DataMismatchWarning)
-        try:
-            return spec.get_model_matrix(frame, context=NUMERIC_FUNCTIONS)
-        except DataMismatchWarning as warning:
-            raise UnknownLevelError(f"The data do not fit the model's design: {warning}") from None
-        # Anything may go wrong inside a transform; to the user all of it is "cannot work out".
-        except Exception as error:
-            raise DataError(f"The design cannot be worked out. {error}") from error
-
-
-def _layout(side: Side, spec: Any) -> tuple[DesignTerm, ...]:
-    by_key = {frozenset(f.text for f in term.factors): term for term in side.terms}
-    terms: list[DesignTerm] = []
-    place = 0
-    for row in spec.structure:
-        names = tuple(row.columns)
-        texts = frozenset(factor.expr for factor in row.term.factors)
-        term = by_key.get(texts)
-        columns = slice(place, place + len(names))
-        place += len(names)
-        if term is None:
-            terms.append(DesignTerm("Intercept", None, columns))
-            continue
-        if not names:
-            raise RankError(
-                f"The term `{term.name}` adds nothing to the design: a column in it has one value "
-                "only, or its columns are already there. Leave the term out."
-            )
-        scalar = len(names) == 1 and "[" not in names[0].removeprefix(term.name)
-        scalar = scalar and names[0] in (term.name, _reversed_name(term))
-        labels = None if scalar else _labels(term, names)
-        terms.append(DesignTerm(term.name, labels, columns))
-    return tuple(terms)
-
-
-def _reversed_name(term: Term) -> str:
-    return ":".join(factor.text for factor in reversed(term.factors))
-
-
-def _labels(term: Term, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Short label of each column: the levels alone, unless they would not tell columns apart."""
-    labels = tuple(_label([factor.text for factor in term.factors], name) for name in names)
-    return labels if len(set(labels)) == len(labels) else names
-
-
-def _label(factors: list[str], name: str) -> str:
-    """Levels in a column name: `a:u` of `h[T.a]:x:k[u]`."""
-    parts: list[str] = []
-    rest = name
-    for place, factor in enumerate(factors):
-        if not rest.startswith(factor):
-            return name
-        rest = rest[len(factor) :]
-        following = "".join(f":{factors[place + 1]}") if place + 1 < len(factors) else None
-        end = len(rest) if following is None else rest.find(following)
-        if end < 0:
-            return name
-        if inner := rest[:end]:
-            parts.append(_level(inner))
-        rest = rest[end + 1 :]
-    return ":".join(parts) or name
-
-
-def _level(bracketed: str) -> str:
-    inner = bracketed.removeprefix("[").removesuffix("]")
-    # formulaic marks the kind of coding by a letter: T.(reatment), S.(um), H.(elmert), D.(iff).
-    return inner[2:] if inner[:2] in ("T.", "S.", "H.", "D.") and len(inner) > 2 else inner
 
 
 def _check_finite(matrix: np.ndarray, design: Design) -> None:

@@ -8,7 +8,6 @@ import dataclasses
 from typing import Any
 
 import numpyro
-from jax import Array
 from jax import numpy as jnp
 from numpyro import distributions as dist
 
@@ -44,15 +43,26 @@ class Scale:
     site: str
     variance: str | None
 
-    def sample(self, priors: dict[str, Any], width: int | None = None) -> Array:
+    def sample(self, priors: dict[str, Any], width: int | None = None) -> Any:
         """Sample the site (or its variance) from its prior in `priors`."""
-        prior = priors[self.variance or self.site]
-        if width is not None:
-            prior = prior.to_event(1)
-        value = numpyro.sample(self.variance or self.site, prior)
+        value = _sample(self.variance or self.site, priors, width)
         if self.variance is None:
             return value
         return numpyro.deterministic(self.site, jnp.sqrt(value))
+
+
+@dataclasses.dataclass(frozen=True)
+class Correlation:
+    """The Cholesky factor of a correlation matrix, and the matrix itself."""
+
+    cholesky: str
+    matrix: str
+
+    def sample(self, priors: dict[str, Any]) -> Any:
+        """Sample the factor from its prior in `priors`, and record the matrix."""
+        cholesky: Any = numpyro.sample(self.cholesky, priors[self.cholesky])
+        numpyro.deterministic(self.matrix, cholesky @ cholesky.T)
+        return cholesky
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +73,7 @@ class Effects:
     scale: Scale
     width: int | None
     design: str | None
-    cholesky: str | None
-    correlation: str | None
+    correlation: Correlation | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,11 +147,11 @@ class FormulaFunction:
             else:
                 numpyro.sample(self.response, likelihood, obs=data.get(self.response))
 
-    def _predictor(self, data: dict[str, Any], priors: dict[str, Any]) -> Array:
+    def _predictor(self, data: dict[str, Any], priors: dict[str, Any]) -> Any:
         names = self.arguments
         parts = [data[names.offset]] if names.offset in data else []
         if self.coefficients:
-            values = [self._coefficient(part, priors) for part in self.coefficients]
+            values = [_sample(part.site, priors, part.width) for part in self.coefficients]
             vector = jnp.concatenate([jnp.atleast_1d(value) for value in values])
             parts.append(data[names.design] @ vector)
         parts += [
@@ -156,18 +165,14 @@ class FormulaFunction:
             else jnp.zeros(data[names.num_rows])
         )
 
-    def _coefficient(self, part: Coefficient, priors: dict[str, Any]) -> Array:
-        prior = priors[part.site]
-        return numpyro.sample(part.site, prior if part.width is None else prior.to_event(1))
-
     def _effects(
         self, group: Group, part: Effects, data: dict[str, Any], priors: dict[str, Any]
-    ) -> Array:
+    ) -> Any:
         """Contribution of one block of effects to the predictor, shape (rows,)."""
         scale = part.scale.sample(priors, part.width)
         prior = self._effects_prior(part, scale, priors)
         with numpyro.plate(group.plate, data[group.size]):
-            effect = numpyro.sample(part.site, prior)
+            effect: Any = numpyro.sample(part.site, prior)
         each = take(effect, data[group.plate])
         if part.design is None:
             return each
@@ -175,15 +180,19 @@ class FormulaFunction:
         return product if part.width is None else product.sum(-1)
 
     def _effects_prior(
-        self, part: Effects, scale: Array, priors: dict[str, Any]
+        self, part: Effects, scale: Any, priors: dict[str, Any]
     ) -> dist.Distribution:
         if part.width is None:
             return dist.Normal(0.0, scale)
-        if part.cholesky is None:
+        if part.correlation is None:
             return dist.Normal(jnp.zeros((1, part.width)), jnp.expand_dims(scale, 0)).to_event(1)
-        cholesky = numpyro.sample(part.cholesky, priors[part.cholesky])
-        numpyro.deterministic(part.correlation, cholesky @ cholesky.T)
+        cholesky = part.correlation.sample(priors)
         # A leading axis of 1 keeps NumPyro from promoting ranks (some users forbid that).
         return dist.MultivariateNormal(
             jnp.zeros((1, part.width)), scale_tril=jnp.expand_dims(scale, -1) * cholesky
         )
+
+
+def _sample(site: str, priors: dict[str, Any], width: int | None) -> Any:
+    """Sample a number, or a vector as one event, from its prior."""
+    return numpyro.sample(site, priors[site] if width is None else priors[site].to_event(1))

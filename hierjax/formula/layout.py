@@ -7,12 +7,13 @@ import jax
 import numpy as np
 from numpyro import distributions as dist
 
-from hierjax.formula.design import Design, DesignTerm
+from hierjax.formula.coding import DesignTerm
+from hierjax.formula.design import Design
 from hierjax.formula.families import Family
-from hierjax.formula.function import Arguments, Coefficient, Effects, Group, Scale
+from hierjax.formula.function import Arguments, Coefficient, Correlation, Effects, Group, Scale
 from hierjax.formula.groups import Grouping
-from hierjax.formula.parse import Bar
 from hierjax.formula.priors import CORRELATION, Slot
+from hierjax.formula.terms import Bar
 
 
 class Names:
@@ -211,17 +212,17 @@ def _lay_out_block(
     prior = dist.HalfNormal(default) if width else dist.HalfNormal(float(default[0]))
     layout.slots.append(Slot(scale, "scale", chains, prior, applies, width is not None))
     layout.scales[scale] = f"variance_{suffix}"
-    cholesky = correlation = None
+    correlation = None
     if block.correlated and width:
-        cholesky, correlation = _lay_out_correlation(layout, factor, suffix, block, dims)
+        correlation = _lay_out_correlation(layout, factor, suffix, block, dims)
     effect = layout.site(f"r_{suffix}", "effect", dims)
     design = None if block.intercept_only else layout.names.free(f"Z_{suffix}")
-    return Effects(effect, Scale(scale, None), width, design, cholesky, correlation)
+    return Effects(effect, Scale(scale, None), width, design, correlation)
 
 
 def _lay_out_correlation(
     layout: Layout, factor: str, suffix: str, block: Block, dims: tuple[str, ...]
-) -> tuple[str, str]:
+) -> Correlation:
     cholesky = layout.site(f"L_{suffix}", "hidden")
     again = layout.dimension(f"{dims[0]}_bis", block.labels)
     correlation = layout.site(f"cor_{suffix}", "level", (dims[0], again))
@@ -231,7 +232,7 @@ def _lay_out_correlation(
         prior = dist.LKJCholesky(len(block.labels), CORRELATION)
     applies = (f"correlation of {', '.join(block.labels)} between {factor}",)
     layout.slots.append(Slot(cholesky, "correlation", (chain,), prior, applies, False))
-    return cholesky, correlation
+    return Correlation(cholesky, correlation)
 
 
 def lay_out_parameters(

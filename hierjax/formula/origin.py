@@ -13,8 +13,8 @@ from hierjax.formula.families import Family
 from hierjax.formula.frame import used_columns
 from hierjax.formula.function import FormulaFunction
 from hierjax.formula.layout import GroupPlan
-from hierjax.formula.parse import Formula
 from hierjax.formula.priors import Prior, describe_user, element
+from hierjax.formula.terms import Formula
 
 if TYPE_CHECKING:
     import pandas as pd

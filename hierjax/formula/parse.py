@@ -9,87 +9,19 @@ import dataclasses
 from collections.abc import Sequence
 
 from hierjax.errors import FormulaError
-from hierjax.formula.calls import Expression, read_expression
+from hierjax.formula.response import read_response
+from hierjax.formula.terms import (
+    Bar,
+    Factor,
+    Formula,
+    Side,
+    Term,
+    cross,
+    merge,
+    read_factor,
+    unique_effects,
+)
 from hierjax.formula.tokens import Token, tokenize
-
-ADDITIONS = {"se": "known_sd", "trials": "trials", "weights": "weights"}
-"""Words after `y |` and the argument of `hierjax.formula` that each stands for."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Factor:
-    """A column or a call; `text` names it, and decides whether two factors are the same."""
-
-    text: str
-    expression: Expression | None = None
-    start: int = dataclasses.field(default=0, compare=False)
-    end: int = dataclasses.field(default=0, compare=False)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that the factor reads."""
-        return (self.text,) if self.expression is None else self.expression.columns
-
-
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """An interaction of factors (of one factor: a main effect; of none: the intercept)."""
-
-    factors: tuple[Factor, ...]
-
-    @property
-    def name(self) -> str:
-        """Name in the formula language, such as `x:z`."""
-        return ":".join(factor.text for factor in self.factors) or "Intercept"
-
-    @property
-    def key(self) -> frozenset[Factor]:
-        """What two spellings of one term share (`x:z` and `z:x`)."""
-        return frozenset(self.factors)
-
-
-@dataclasses.dataclass(frozen=True)
-class Side:
-    """Terms of one design matrix."""
-
-    intercept: bool
-    terms: tuple[Term, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that the terms read."""
-        return tuple(c for term in self.terms for factor in term.factors for c in factor.columns)
-
-
-@dataclasses.dataclass(frozen=True)
-class Bar:
-    """A group term `(side | group)`; `group` holds one column, or several that are crossed."""
-
-    side: Side
-    group: tuple[str, ...]
-    correlated: bool
-    start: int = dataclasses.field(default=0, compare=False)
-    end: int = dataclasses.field(default=0, compare=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class Response:
-    """Left of `~`: an expression, its two halves if it is a ratio, and the words after `|`."""
-
-    factor: Factor
-    ratio: tuple[Factor, Factor] | None
-    additions: tuple[tuple[str, Factor], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Formula:
-    """A formula as read, before any data are seen."""
-
-    text: str
-    response: Response
-    common: Side
-    bars: tuple[Bar, ...]
-    offsets: tuple[Factor, ...]
 
 
 def parse(text: str) -> Formula:
@@ -115,11 +47,15 @@ def parse(text: str) -> Formula:
             place.start,
             place.end,
         )
-    response = _read_response(text, tokens[: tildes[0]], tokens[tildes[0]])
+    response = read_response(text, tokens[: tildes[0]], tokens[tildes[0]])
     value = _Parser(text, tokens[tildes[0] + 1 :], tokens[tildes[0]].end).read()
     intercept = value.intercept is not False
     return Formula(
-        text, response, Side(intercept, value.terms), _unique(text, value.bars), value.offsets
+        text,
+        response,
+        Side(intercept, value.terms),
+        unique_effects(text, value.bars),
+        value.offsets,
     )
 
 
@@ -196,7 +132,7 @@ class _Parser:
             name = Term(tuple(next(iter(again)))).name
             raise self.fail(f"The term `{name}` is written twice.", right.start, right.end)
         return _Value(
-            _merge(left.terms, right.terms),
+            merge(left.terms, right.terms),
             left.intercept if right.intercept is None else right.intercept,
             left.bars + right.bars,
             left.offsets + right.offsets,
@@ -225,10 +161,10 @@ class _Parser:
             other = self.interaction()
             self.need_plain(operator, value, other)
             if operator.text == "*":
-                terms = _merge(value.terms, other.terms, _cross(value.terms, other.terms))
+                terms = merge(value.terms, other.terms, cross(value.terms, other.terms))
             else:
                 whole = Term(tuple(dict.fromkeys(f for t in value.terms for f in t.factors)))
-                terms = _merge(value.terms, _cross((whole,), other.terms))
+                terms = merge(value.terms, cross((whole,), other.terms))
             value = _Value(terms, start=value.start, end=other.end)
         return value
 
@@ -238,7 +174,7 @@ class _Parser:
             operator = self.take()
             other = self.power()
             self.need_plain(operator, value, other)
-            terms = _cross(value.terms, other.terms)
+            terms = cross(value.terms, other.terms)
             written = frozenset(t.key for t in terms) if len(terms) == 1 else frozenset()
             value = _Value(terms, start=value.start, end=other.end, written=written)
         return value
@@ -258,8 +194,8 @@ class _Parser:
             self.need_plain(operator, value, value)
             terms = value.terms
             for _ in range(int(token.text) - 1):
-                terms = _merge(terms, _cross(terms, value.terms))
-            value = _Value(_merge(terms), start=value.start, end=token.end)
+                terms = merge(terms, cross(terms, value.terms))
+            value = _Value(merge(terms), start=value.start, end=token.end)
         return value
 
     def need_plain(self, operator: Token, *values: _Value) -> None:
@@ -380,102 +316,3 @@ class _Parser:
                 )
             return token.text
         raise self.fail("Right of the bar stands a column (g, a:b or a/b).", token.start, token.end)
-
-
-def read_factor(text: str, start: int, end: int) -> Factor:
-    """Read `text[start:end]` as a column (bare or in backticks) or as an allowed expression."""
-    while start < end and text[start] == " ":
-        start += 1
-    while end > start and text[end - 1] == " ":
-        end -= 1
-    inner = text[start:end]
-    if not inner:
-        raise FormulaError("Something is missing here.", text, start, start + 1)
-    tokens = tokenize(text[:end], start)
-    if len(tokens) == 1 and tokens[0].kind == "column":
-        return Factor(tokens[0].text, None, start, end)
-    expression = read_expression(text, start, end)
-    return Factor(expression.text, expression, start, end)
-
-
-def _merge(*parts: Sequence[Term]) -> tuple[Term, ...]:
-    """Join terms, keeping the first spelling of each."""
-    found: dict[frozenset[Factor], Term] = {}
-    for part in parts:
-        for term in part:
-            found.setdefault(term.key, term)
-    return tuple(found.values())
-
-
-def _cross(left: Sequence[Term], right: Sequence[Term]) -> tuple[Term, ...]:
-    pairs = ((a, b) for a in left for b in right)
-    return _merge([Term(tuple(dict.fromkeys(a.factors + b.factors))) for a, b in pairs])
-
-
-def _unique(text: str, bars: tuple[Bar, ...]) -> tuple[Bar, ...]:
-    """Refuse an effect that two group terms of one factor both hold."""
-    seen: set[tuple[frozenset[str], frozenset[Factor]]] = set()
-    for bar in bars:
-        names = [term.key for term in bar.side.terms]
-        for name in names + ([frozenset()] if bar.side.intercept else []):
-            effect = (frozenset(bar.group), name)
-            if effect in seen:
-                shown = ":".join(sorted(f.text for f in name)) or "intercept"
-                raise FormulaError(
-                    f"The {shown} already varies by `{':'.join(bar.group)}` in another group "
-                    "term (write `0 + x` left of a bar to leave the intercept out).",
-                    text,
-                    bar.start,
-                    bar.end,
-                )
-            seen.add(effect)
-    return bars
-
-
-def _read_response(text: str, tokens: Sequence[Token], tilde: Token) -> Response:
-    if not tokens:
-        raise FormulaError("The response is missing before `~`.", text, tilde.start, tilde.end)
-    bars = [place for place, token in enumerate(tokens) if token.text in ("|", "||")]
-    end = tokens[bars[0]].start if bars else tilde.start
-    factor = read_factor(text, tokens[0].start, end)
-    additions = _read_additions(text, tokens[bars[0] :], tilde) if bars else ()
-    return Response(factor, _ratio(text, tokens[: bars[0]] if bars else tokens), additions)
-
-
-def _ratio(text: str, tokens: Sequence[Token]) -> tuple[Factor, Factor] | None:
-    """Return the halves of a response `successes / trials`, or None if it is not one ratio."""
-    depth, places = 0, []
-    for place, token in enumerate(tokens):
-        depth += (token.text == "(") - (token.text == ")") if token.kind == "operator" else 0
-        if depth == 0 and token.kind == "operator" and token.text in ("+", "-", "*", "/", "**"):
-            places.append(place)
-    if len(places) != 1 or tokens[places[0]].text != "/":
-        return None
-    slash = tokens[places[0]]
-    if places[0] in (0, len(tokens) - 1):
-        return None
-    return (
-        read_factor(text, tokens[0].start, slash.start),
-        read_factor(text, slash.end, tokens[-1].end),
-    )
-
-
-def _read_additions(
-    text: str, tokens: Sequence[Token], tilde: Token
-) -> tuple[tuple[str, Factor], ...]:
-    """Read `| se(s) + weights(w)` of a response."""
-    found: dict[str, Factor] = {}
-    expected = f"After `|` stand {', '.join(f'{word}(...)' for word in ADDITIONS)}, joined by `+`."
-    for place, token in enumerate(tokens[1:]):
-        if place % 2 == 1:
-            if token.text != "+":
-                raise FormulaError(expected, text, token.start, token.end)
-            continue
-        word = token.text.partition("(")[0]
-        if token.kind != "call" or word not in ADDITIONS or ADDITIONS[word] in found:
-            raise FormulaError(expected, text, token.start, token.end)
-        inner = read_factor(text, token.start + len(word) + 1, token.end - 1)
-        found[ADDITIONS[word]] = inner
-    if len(tokens) % 2 == 1:
-        raise FormulaError(expected, text, tokens[-1].start, tilde.start)
-    return tuple(found.items())

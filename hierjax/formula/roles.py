@@ -1,0 +1,91 @@
+"""Who plays which part: response, trials, weights, offset and known standard errors.
+
+Each may stand in the formula or in an argument, as a column, an expression, an array or a number.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hierjax.errors import FormulaError
+from hierjax.formula.check import check_length
+from hierjax.formula.families import Family
+from hierjax.formula.frame import column_names, used_columns
+from hierjax.formula.terms import Factor, Formula, read_factor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def collect(
+    parsed: Formula, row: Family, data: Any, given: Mapping[str, Any]
+) -> tuple[dict[str, Factor], "pd.DataFrame"]:
+    """Find the factor of every role, and the columns that all parts of the model use."""
+    roles, arrays = _roles(parsed, row, data, given)
+    factors = [*roles.values(), *parsed.offsets]
+    names = [c for factor in factors for c in factor.columns if c not in arrays]
+    names += [*parsed.common.columns]
+    for bar in parsed.bars:
+        names += [*bar.side.columns, *bar.group]
+    if roles["response"].expression is None and roles["response"].text in parsed.common.columns:
+        raise FormulaError(f"`{roles['response'].text}` stands on both sides of `~`.")
+    table = used_columns(data, names)
+    if arrays:
+        for name, values in arrays.items():
+            check_length(name.strip("= "), np.size(values), len(table))
+        extra = used_columns(arrays, arrays)
+        for name in arrays:
+            table[name] = extra[name].to_numpy()
+    return roles, table
+
+
+def _roles(
+    parsed: Formula, row: Family, data: Any, given: Mapping[str, Any]
+) -> tuple[dict[str, Factor], dict[str, Any]]:
+    response = parsed.response
+    found = {"response": response.factor, **dict(response.additions)}
+    if row.trials and response.ratio is not None:
+        if "trials" in found:
+            raise FormulaError("Trials are given twice: after `/` and after `|`.", parsed.text)
+        found["response"], found["trials"] = response.ratio
+    arrays: dict[str, Any] = {}
+    for role, value in given.items():
+        if role in found:
+            raise FormulaError(f"`{role}` is given twice: in the formula and as an argument.")
+        found[role] = _argument(role, value, data, arrays)
+    _check_roles(found, row)
+    return found, arrays
+
+
+def _argument(role: str, value: Any, data: Any, arrays: dict[str, Any]) -> Factor:
+    """Read an argument that is the name of a column, a number, or an array."""
+    if isinstance(value, str):
+        known = value in column_names(data)
+        return Factor(value) if known or "(" not in value else read_factor(value, 0, len(value))
+    if np.ndim(value) == 0:
+        text = repr(float(value))
+        return dataclasses.replace(read_factor(text, 0, len(text)), text=text)
+    name = f"{role}="
+    arrays[name] = value
+    return Factor(name)
+
+
+def _check_roles(found: Mapping[str, Factor], row: Family) -> None:
+    if row.trials and "trials" not in found:
+        raise FormulaError(
+            f"The family {row.name} needs the number of trials of each row: write "
+            "`successes / trials ~ ...`, or give trials=."
+        )
+    if "trials" in found and not row.trials:
+        raise FormulaError(
+            f"The family {row.name} has no trials; for successes out of trials use "
+            "family='binomial'."
+        )
+    if "known_sd" in found and not row.residual_scale:
+        raise FormulaError(
+            f"Known standard errors need the family gaussian or student_t, not {row.name}."
+        )
+    if "known_sd" in found and "weights" in found:
+        raise FormulaError("Give known standard errors or weights, not both.")
