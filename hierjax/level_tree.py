@@ -51,8 +51,7 @@ def heading(graph: "LevelGraph", node: Place) -> str:
         sizes = [graph.levels[level].size for level in node]
         product = " x ".join(f"{size:,}" for size in sizes)
         return f"{' x '.join(node)}: {product} = {math.prod(sizes):,}"
-    (name,) = node
-    level = graph.levels[name]
+    level = graph.levels[next(iter(node))]
     if has_rows_only(graph, node):
         inside = graph.parents[node]
         where = " and ".join(f"one {' x '.join(parent)}" for parent in inside)

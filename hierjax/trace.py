@@ -16,8 +16,8 @@ from numpyro import handlers
 
 from hierjax.arguments import Arguments
 from hierjax.provenance import Value, Walk, data_value
-from hierjax.recorder import READS_VALUES, Recorder, message_flows, naming_the_site
-from hierjax.sites import ModelTrace, Plate, Site, assemble
+from hierjax.trace_recorder import READS_VALUES, Recorder, message_flows, naming_the_site
+from hierjax.trace_sites import ModelTrace, Plate, Site, assemble
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import numpy as np
 from numpyro import distributions
 
 from hierjax.provenance import Alignment, Index, Lookup, Value, merge
-from hierjax.recorder import Recorder, unwrapped
+from hierjax.trace_recorder import Recorder, unwrapped
 
 
 @dataclasses.dataclass(frozen=True)
