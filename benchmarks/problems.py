@@ -87,7 +87,7 @@ class Slopes:
             priors = self.priors()
             b = jnp.stack([numpyro.sample(name, priors[name]) for name in coefficients])
             sd = numpyro.sample(f"sd_{group_name}", priors[f"sd_{group_name}"].expand([2]))
-            cholesky = numpyro.sample("cholesky", priors[f"L_{group_name}"])
+            cholesky = numpyro.sample("cholesky", priors[f"cor_{group_name}"])
             numpyro.deterministic(f"cor_{group_name}", cholesky @ cholesky.T)
             sigma = numpyro.sample("sigma", priors["sigma"])
             scale, effect = sd[:, None] * cholesky, f"r_{group_name}"
@@ -146,7 +146,7 @@ def _radon_priors() -> dict[str, dist.Distribution]:
         "b_floor": dist.Normal(0.0, 2.5),
         "b_log_uranium": dist.Normal(0.0, 2.5),
         "sd_county": dist.HalfNormal(1.0),
-        "L_county": dist.LKJCholesky(2, 2.0),
+        "cor_county": dist.LKJCholesky(2, 2.0),
         "sigma": dist.HalfNormal(1.0),
     }
 
@@ -156,7 +156,7 @@ def _sleepstudy_priors() -> dict[str, dist.Distribution]:
         "b_Intercept": dist.Normal(250.0, 100.0),
         "b_Days": dist.Normal(0.0, 20.0),
         "sd_Subject": dist.HalfNormal(50.0),
-        "L_Subject": dist.LKJCholesky(2, 2.0),
+        "cor_Subject": dist.LKJCholesky(2, 2.0),
         "sigma": dist.HalfNormal(50.0),
     }
 

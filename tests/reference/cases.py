@@ -108,7 +108,7 @@ def sleepstudy() -> "hj.Model":
         "b_Intercept": dist.Normal(250.0, 100.0),
         "b_Days": dist.Normal(0.0, 20.0),
         "sd_Subject": dist.HalfNormal(50.0),
-        "L_Subject": dist.LKJCholesky(2, 2.0),
+        "cor_Subject": dist.LKJCholesky(2, 2.0),
         "sigma": dist.HalfNormal(50.0),
     }
     return hj.formula(
