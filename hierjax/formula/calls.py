@@ -56,14 +56,15 @@ DESIGN_FUNCTIONS = (
 """Codings, splines and transforms of the design-matrix library (they remember their state)."""
 
 CONTRASTS = ("treatment", "sum", "helmert", "diff", "poly", "sas")
+_CODINGS = tuple(f"contr.{name}" for name in CONTRASTS)
 MOST_COLUMNS = 1000
 MOST_CHARACTERS = 2000
 
 _HINTS = {
     "factor": "write C(x)",
     "as.factor": "write C(x)",
-    "ns": "write cr(x, df=4), a natural cubic spline",
-    "s": "write bs(x, df=6), or cr(x, df=6) for a natural cubic spline",
+    "ns": "write cr(x, df=4, constraints='center'), a natural cubic spline",
+    "s": "write bs(x, df=6), or cr(x, df=6, constraints='center') for a natural cubic spline",
     "cbind": "write `successes / (successes + failures)` for a binomial response",
     "mm": "multiple membership is not supported",
     "gr": "write the grouping factor alone",
@@ -169,6 +170,9 @@ class _Reader:
             if isinstance(node, ast.Call):
                 functions.append(self.function(node))
                 heads.update(id(child) for child in ast.walk(node.func))
+            elif isinstance(node, ast.Attribute) and ast.unparse(node) in _CODINGS:
+                functions.append(ast.unparse(node))
+                heads.update(id(child) for child in ast.walk(node))
         for node in ast.walk(tree):
             if id(node) in heads:
                 continue

@@ -38,10 +38,15 @@ def check_rank(matrix: np.ndarray, labels: Sequence[str], place: str) -> None:
             continue
         found.append(f"`{labels[column]}` {_made_of(unit, column, kept, labels)}")
     if found:
-        raise RankError(
-            f"Columns of {place} are linearly dependent: {'; '.join(found)}. Leave them out of "
-            "the formula."
-        )
+        remedy = "Leave them out of the formula."
+        if any(_is_cubic_spline(label) for label in labels):
+            remedy = "With an intercept, write cr(..., constraints='center'), the same for cs, cc."
+        raise RankError(f"Columns of {place} are linearly dependent: {'; '.join(found)}. {remedy}")
+
+
+def _is_cubic_spline(label: str) -> bool:
+    """Whether a column is of a spline whose columns add up to a constant unless constrained."""
+    return label.startswith(("cr(", "cs(", "cc(")) and "constraints=" not in label
 
 
 def _made_of(unit: np.ndarray, column: int, kept: list[int], labels: Sequence[str]) -> str:
@@ -64,7 +69,7 @@ def check_groups(grouping: Grouping, index: np.ndarray, *, residual_scale: bool)
     GroupCountError
         There is one group, or one row a group beside a residual scale.
     """
-    count = len(grouping.keys)
+    count = grouping.count
     if count == 1:
         raise GroupCountError(
             f"Grouping factor `{grouping.name}` has one group only ({grouping.labels[0]!r}), so "

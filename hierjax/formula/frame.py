@@ -172,7 +172,7 @@ def _plain(name: str, column: "pd.Series") -> Any:
     if pd.api.types.is_object_dtype(dtype):
         return _from_objects(name, column)
     if pd.api.types.is_string_dtype(dtype):
-        return _text(column)
+        return pd.Categorical(column.astype(object))
     raise ColumnTypeError(
         f"Column `{name}` holds {dtype} values; turn them into numbers or text first (for dates, "
         "for example, days since the first one)."
@@ -180,9 +180,11 @@ def _plain(name: str, column: "pd.Series") -> Any:
 
 
 def _from_objects(name: str, column: "pd.Series") -> Any:
+    import pandas as pd
+
     values = column.tolist()
     if all(isinstance(value, str) for value in values):
-        return _text(column)
+        return pd.Categorical(column)
     if all(isinstance(value, bool | int | np.integer | np.bool_) for value in values):
         return np.array(values, dtype=np.int64)
     try:
@@ -195,10 +197,3 @@ def _from_objects(name: str, column: "pd.Series") -> Any:
         f"Column `{name}` mixes values of several types ({kinds}); make them all numbers or all "
         "text."
     )
-
-
-def _text(column: "pd.Series") -> "pd.Categorical":
-    import pandas as pd
-
-    values = column.astype(object).tolist()
-    return pd.Categorical(values, categories=sorted(set(values)))

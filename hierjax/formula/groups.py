@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hierjax.errors import GroupIndexError
+from hierjax.formula.frame import listed_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,12 +20,15 @@ class Grouping:
     ----------
     columns
         The column, or the columns whose combinations are the groups.
-    keys
-        Values of the columns that make each group.
+    levels
+        Values of each column, in order.
+    codes
+        Place in `levels` of the values that make each group, shape (groups, columns), sorted.
     """
 
     columns: tuple[str, ...]
-    keys: tuple[tuple[Any, ...], ...]
+    levels: tuple[tuple[Any, ...], ...]
+    codes: np.ndarray
 
     @property
     def name(self) -> str:
@@ -32,11 +36,19 @@ class Grouping:
         return ":".join(self.columns)
 
     @property
+    def count(self) -> int:
+        """Number of groups."""
+        return len(self.codes)
+
+    @property
     def labels(self) -> tuple[Any, ...]:
         """Label of each group."""
         if len(self.columns) == 1:
-            return tuple(key[0] for key in self.keys)
-        return tuple(":".join(str(value) for value in key) for key in self.keys)
+            return self.levels[0]
+        return tuple(
+            ":".join(str(level[code]) for level, code in zip(self.levels, row, strict=True))
+            for row in self.codes.tolist()
+        )
 
     def index(self, frame: "pd.DataFrame") -> np.ndarray:
         """Group of each row of `frame`, shape (rows,), 32-bit integers.
@@ -46,37 +58,53 @@ class Grouping:
         GroupIndexError
             A row belongs to a group that the model does not have.
         """
-        place = {key: number for number, key in enumerate(self.keys)}
-        rows = list(zip(*(frame[column].tolist() for column in self.columns), strict=True))
-        unseen = {row: None for row in rows if row not in place}
-        if unseen:
-            from hierjax.formula.frame import listed_rows
+        pairs = list(zip(self.columns, self.levels, strict=True))
+        codes = np.stack([_codes(frame[column], levels) for column, levels in pairs], axis=1)
+        known = self._numbers(self.codes)
+        wanted = self._numbers(codes)
+        place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        unseen = (codes < 0).any(axis=1) | (known[place] != wanted)
+        if unseen.any():
+            self._refuse(frame, unseen)
+        return place.astype(np.int32)
 
-            first = next(iter(unseen))
-            shown = ", ".join(":".join(str(part) for part in key) for key in list(unseen)[:5])
-            where = listed_rows(np.array([row == first for row in rows]))
-            raise GroupIndexError(
-                f"Grouping factor `{self.name}` has no group {shown} (the first of them in "
-                f"{where}); the model was built with {len(self.keys)} groups."
-            )
-        return np.fromiter((place[row] for row in rows), dtype=np.int32, count=len(rows))
+    def _numbers(self, codes: np.ndarray) -> np.ndarray:
+        """One number for each combination of codes, in the same order."""
+        number = np.zeros(len(codes), dtype=np.int64)
+        for column, levels in enumerate(self.levels):
+            number = number * len(levels) + codes[:, column]
+        return number
+
+    def _refuse(self, frame: "pd.DataFrame", unseen: np.ndarray) -> None:
+        rows = frame.loc[unseen, list(self.columns)].astype(str)
+        labels = list(dict.fromkeys(":".join(row) for row in rows.itertuples(index=False)))
+        more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
+        raise GroupIndexError(
+            f"The model was built without {', '.join(labels[:5])}{more} of the grouping factor "
+            f"`{self.name}` (in {listed_rows(unseen)}); it has {self.count} groups. Build the "
+            "model with all groups in the data."
+        )
 
 
 def read_grouping(columns: tuple[str, ...], frame: "pd.DataFrame") -> Grouping:
     """Collect the groups that occur in `frame`, in the order of the columns' levels or values."""
-    codes, levels = [], []
-    for column in columns:
-        values = frame[column]
-        if hasattr(values, "cat"):
-            codes.append(values.cat.codes.to_numpy())
-            levels.append(values.cat.categories.tolist())
-        else:
-            distinct, code = np.unique(values.to_numpy(), return_inverse=True)
-            codes.append(code)
-            levels.append(distinct.tolist())
-    found = np.unique(np.stack(codes, axis=1), axis=0)
-    keys = tuple(
-        tuple(level[code] for level, code in zip(levels, row, strict=True))
-        for row in found.tolist()
-    )
-    return Grouping(columns, keys)
+    levels = tuple(_levels(frame[column]) for column in columns)
+    pairs = zip(columns, levels, strict=True)
+    codes = np.stack([_codes(frame[column], values) for column, values in pairs], axis=1)
+    return Grouping(columns, levels, np.unique(codes, axis=0))
+
+
+def _levels(column: Any) -> tuple[Any, ...]:
+    if hasattr(column, "cat"):
+        return tuple(column.cat.categories.tolist())
+    return tuple(np.unique(column.to_numpy()).tolist())
+
+
+def _codes(column: Any, levels: tuple[Any, ...]) -> np.ndarray:
+    """Place of every value in `levels`, -1 where it is not there."""
+    import pandas as pd
+
+    known = pd.Index(levels)
+    if hasattr(column, "cat"):
+        return known.get_indexer(column.cat.categories)[column.cat.codes.to_numpy()]
+    return known.get_indexer(column.to_numpy())

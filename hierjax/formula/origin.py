@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hierjax.errors import DataError
 from hierjax.formula.check import check_positive, check_response, check_trials
 from hierjax.formula.design import Design, column_of
 from hierjax.formula.distributions import in_words
@@ -14,6 +15,7 @@ from hierjax.formula.frame import used_columns
 from hierjax.formula.function import FormulaFunction
 from hierjax.formula.layout import GroupPlan
 from hierjax.formula.priors import Prior, describe_user, element
+from hierjax.formula.roles import array_name, with_arrays
 from hierjax.formula.terms import Formula
 
 if TYPE_CHECKING:
@@ -68,8 +70,11 @@ class FormulaOrigin:
         found = {}
         for name in self.table.columns:
             column = self.table[name]
-            values = np.asarray(column.tolist()) if hasattr(column, "cat") else column.to_numpy()
-            found[str(name)] = values
+            if hasattr(column, "cat"):
+                levels = np.asarray(column.cat.categories.tolist())
+                found[str(name)] = levels[column.cat.codes.to_numpy()]
+            else:
+                found[str(name)] = column.to_numpy()
         return found
 
     def priors(self) -> "pd.DataFrame":
@@ -99,7 +104,7 @@ class FormulaOrigin:
             "levels": levels,
         }
 
-    def data_for(self, new: Any, *, response: bool = True) -> dict[str, Any]:
+    def data_for(self, new: Any, *, response: bool = True, **arrays: Any) -> dict[str, Any]:
         """Make the data arguments for new data: same design, same groups, same priors.
 
         Parameters
@@ -108,6 +113,9 @@ class FormulaOrigin:
             Data frame or mapping of columns.
         response
             Whether `new` has the response; without it the model function samples it.
+        **arrays
+            New values of the arguments (`trials`, `weights`, `offset`, `known_sd`) that the model
+            was given as arrays; those given as columns are taken from `new`.
 
         Raises
         ------
@@ -116,8 +124,16 @@ class FormulaOrigin:
         DataError
             The columns cannot be used (one subclass for each reason).
         """
-        frame = used_columns(new, self.needed(response=response))
-        return self.arrays(frame, response=response)
+        given = {array_name(role): values for role, values in arrays.items()}
+        needed = self.needed(response=response)
+        for role, name in self.arguments.items():
+            if name == array_name(role) and name in needed and name not in given:
+                raise DataError(
+                    f"`{role}` was given as an array, so new data need it too: pass {role}=..., or "
+                    "build the model with the name of a column."
+                )
+        frame = used_columns(new, [name for name in needed if name not in given])
+        return self.arrays(with_arrays(frame, given), response=response)
 
     def needed(self, *, response: bool = True) -> list[str]:
         """Columns that the model uses."""
@@ -139,7 +155,7 @@ class FormulaOrigin:
             data[names.offset] = np.sum([column_of(d, frame) for d in self.offsets], axis=0)
         for group, plan in zip(self.fn.groups, self.groups, strict=True):
             data[group.plate] = plan.grouping.index(frame)
-            data[group.size] = len(plan.grouping.keys)
+            data[group.size] = plan.grouping.count
             for part, block in zip(group.effects, plan.blocks, strict=True):
                 if part.design is not None:
                     matrix = block.design.matrix(frame)[:, block.columns]

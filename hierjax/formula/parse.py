@@ -241,7 +241,10 @@ class _Parser:
         if name == "offset":
             inner = read_factor(self.text, token.start + len("offset("), token.end - 1)
             return _Value(offsets=(inner,), start=token.start, end=token.end)
-        return self.main_effect(read_factor(self.text, token.start, token.end))
+        factor = read_factor(self.text, token.start, token.end)
+        if not factor.columns:
+            raise self.fail("This term names no column.", token.start, token.end)
+        return self.main_effect(factor)
 
     def bracket(self, opening: Token) -> _Value:
         start = self.place

@@ -218,7 +218,7 @@ def _correlation(slot: Slot, name: str, given: Any) -> dist.Distribution:
         if given.dimension != size:
             raise PriorError(
                 f"`priors[{name!r}]` is over {given.dimension} x {given.dimension} matrices, but "
-                f"`{slot.site}` is {size} x {size}; give the concentration alone as a number."
+                f"`{slot.chains[0][0]}` is {size} x {size}; give only the concentration, a number."
             )
         given = given.concentration
     number = isinstance(given, int | float | np.generic | np.ndarray | jax.Array)

@@ -3,17 +3,17 @@
 Each may stand in the formula or in an argument, as a column, an expression, an array or a number.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hierjax.errors import FormulaError
+from hierjax.formula.calls import Expression
 from hierjax.formula.check import check_length
 from hierjax.formula.families import Family
 from hierjax.formula.frame import column_names, used_columns
-from hierjax.formula.terms import Factor, Formula, read_factor
+from hierjax.formula.terms import Factor, Formula
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,14 +31,22 @@ def collect(
         names += [*bar.side.columns, *bar.group]
     if roles["response"].expression is None and roles["response"].text in parsed.common.columns:
         raise FormulaError(f"`{roles['response'].text}` stands on both sides of `~`.")
-    table = used_columns(data, names)
-    if arrays:
-        for name, values in arrays.items():
-            check_length(name.strip("= "), np.size(values), len(table))
-        extra = used_columns(arrays, arrays)
-        for name in arrays:
-            table[name] = extra[name].to_numpy()
-    return roles, table
+    return roles, with_arrays(used_columns(data, names), arrays)
+
+
+def with_arrays(table: "pd.DataFrame", arrays: Mapping[str, Any]) -> "pd.DataFrame":
+    """Add arguments that were given as arrays to the columns of the data.
+
+    Raises
+    ------
+    LengthError
+        An array does not have one value a row.
+    """
+    for name, values in arrays.items():
+        check_length(name.removesuffix("="), np.size(values), len(table))
+    if not arrays:
+        return table
+    return table.assign(**{str(k): v for k, v in used_columns(arrays, arrays).items()})
 
 
 def _roles(
@@ -61,13 +69,12 @@ def _roles(
 
 def _argument(role: str, value: Any, data: Any, arrays: dict[str, Any]) -> Factor:
     """Read an argument that is the name of a column, a number, or an array."""
-    if isinstance(value, str):
-        known = value in column_names(data)
-        return Factor(value) if known or "(" not in value else read_factor(value, 0, len(value))
+    if isinstance(value, str) and (value in column_names(data) or not _is_number(value)):
+        return Factor(value)
     if np.ndim(value) == 0:
         text = repr(float(value))
-        return dataclasses.replace(read_factor(text, 0, len(text)), text=text)
-    name = f"{role}="
+        return Factor(text, Expression(text, (), ()))
+    name = array_name(role)
     arrays[name] = value
     return Factor(name)
 
@@ -89,3 +96,16 @@ def _check_roles(found: Mapping[str, Factor], row: Family) -> None:
         )
     if "known_sd" in found and "weights" in found:
         raise FormulaError("Give known standard errors or weights, not both.")
+
+
+def array_name(role: str) -> str:
+    """Column under which an argument that was given as an array is kept."""
+    return f"{role}="
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
