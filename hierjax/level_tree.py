@@ -18,8 +18,8 @@ def draw_tree(graph: "LevelGraph") -> str:
     roots = [node for node in graph.parents if len(graph.parents[node]) != 1]
     roots.sort(key=lambda node: has_rows_only(graph, node))
     lines += _block(graph, (), roots)
-    notes = _notes(graph)
-    return "\n".join(lines + ([""] if notes else []) + notes)
+    remarks = notes(graph)
+    return "\n".join(lines + ([""] if remarks else []) + remarks)
 
 
 def has_rows_only(graph: "LevelGraph", node: Place) -> bool:
@@ -112,15 +112,15 @@ def _site_text(graph: "LevelGraph", name: str) -> str:
     return f"{text} {', '.join(parents)}" if parents else text.split(",")[0].split(" given")[0]
 
 
-def _notes(graph: "LevelGraph") -> list[str]:
+def notes(graph: "LevelGraph") -> list[str]:
     """Sentences about what a tree cannot show."""
-    notes = [str(relation) for relation in graph.relations if relation.kind != "nested"]
+    found = [str(relation) for relation in graph.relations if relation.kind != "nested"]
     for edge in graph.edges:
         if edge.how == "unknown" and graph.places[edge.child]:
             level = " x ".join(graph.places[edge.parent])
-            notes.append(
+            found.append(
                 f"Which {level} of {edge.parent} each {edge.child} uses is unknown: "
                 "no index array of the data says so."
             )
-    notes += [f"Plate {plate} is used by no site." for plate in graph.unused]
-    return notes
+    found += [f"Plate {plate} is used by no site." for plate in graph.unused]
+    return found
