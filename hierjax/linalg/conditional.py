@@ -1,0 +1,119 @@
+"""The conditional distribution of effects given y and the hyperparameters: its mean, and draws."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.linalg import solve_triangular
+
+from hierjax.linalg import blocks
+from hierjax.linalg.eliminate import Factorisation, Level
+from hierjax.linalg.prior import multiply_rest
+from hierjax.linalg.statistics import take_groups
+from hierjax.linalg.structure import Structure
+
+
+class Effects(NamedTuple):
+    """Effects and coefficients.
+
+    Attributes
+    ----------
+    factors
+        Per factor, in the order of `Structure.factors`, shape (q, J).
+    columns
+        Coefficients of X, shape (p,).
+    """
+
+    factors: tuple[Array, ...]
+    columns: Array
+
+
+class Noise(NamedTuple):
+    """Standard normals of one draw: per level of the chain (q, J), and (m,) for the dense rest."""
+
+    levels: tuple[Array, ...]
+    rest: Array
+
+
+def conditional_mean(factorisation: Factorisation) -> Effects:
+    """Mean of effects and coefficients given y and the hyperparameters."""
+    return _substitute(factorisation, None)
+
+
+def conditional_draw(factorisation: Factorisation, key: Array) -> Effects:
+    """One exact draw of effects and coefficients given y and the hyperparameters.
+
+    Parameters
+    ----------
+    factorisation
+        From `factorise`.
+    key
+        Random key; the same key gives the same draw.
+
+    Notes
+    -----
+    Differentiable in everything but the key. If `Structure.fixed` is "ml" the coefficients stay at
+    their estimate and the effects are drawn given it.
+    """
+    structure = factorisation.statistics.structure
+    return _substitute(factorisation, draw_noise(structure, key, factorisation.solution.dtype))
+
+
+def draw_noise(structure: Structure, key: Array, dtype: jnp.dtype) -> Noise:
+    """Draw standard normals for one draw, level by level, the dense rest last."""
+    keys = jax.random.split(key, len(structure.chain) + 1)
+    factors = [structure.factors[place] for place in structure.chain]
+    levels = tuple(
+        jax.random.normal(each, (factor.effects, factor.groups), dtype)
+        for each, factor in zip(keys[:-1], factors, strict=True)
+    )
+    rest = jax.random.normal(keys[-1], (structure.rest_size,), dtype)
+    if structure.fixed == "ml":
+        rest = rest.at[structure.rest_effects :].set(0.0)
+    return Noise(levels, rest)
+
+
+def _substitute(factorisation: Factorisation, noise: Noise | None) -> Effects:
+    """Go back from the dense rest to the innermost level."""
+    structure, sigma = factorisation.statistics.structure, factorisation.sigma
+    white = factorisation.solution
+    if noise is not None and structure.rest_size:
+        factor = jnp.linalg.cholesky(factorisation.precision)
+        white += sigma * solve_triangular(factor, noise.rest, trans=1, lower=True)
+    rest = multiply_rest(structure, factorisation.root, white)
+    effects: list[Array] = []
+    for position in reversed(range(len(structure.chain))):
+        level = factorisation.levels[position]
+        ancestors = factorisation.statistics.ancestors[position]
+        residual = level.response - jnp.einsum("mqj,m->qj", level.across, rest)
+        for link, index, above in zip(level.up, ancestors, effects, strict=True):
+            residual -= jnp.sum(link * take_groups(above, index)[:, None], 0)
+        shocks = None if noise is None else sigma * noise.levels[position]
+        effects.insert(0, _level_effects(level, residual, shocks))
+    return _with_prior_mean(factorisation, effects, rest)
+
+
+def _level_effects(level: Level, residual: Array, shocks: Array | None) -> Array:
+    projected = jnp.sum(level.scale * residual[:, None], 0)
+    white = jnp.sum(level.inverse * projected[None], 1)
+    if shocks is not None:
+        white += blocks.solve_upper(blocks.cholesky(level.precision), shocks)
+    return jnp.sum(level.scale * white[None], 1)
+
+
+def _with_prior_mean(factorisation: Factorisation, chain: list[Array], rest: Array) -> Effects:
+    structure, prior = factorisation.statistics.structure, factorisation.prior
+    placed = dict(zip(structure.chain, chain, strict=True))
+    for place, where in zip(structure.rest, structure.rest_slices, strict=True):
+        factor = structure.factors[place]
+        placed[place] = rest[where].reshape(factor.effects, factor.groups)
+    for place, mean in enumerate(prior.means):
+        if mean is not None:
+            placed[place] = placed[place] + mean
+    columns = rest[structure.rest_effects :]
+    if not structure.has_prior:
+        columns = columns + factorisation.statistics.origin
+    elif prior.column_mean is not None:
+        columns = columns + prior.column_mean
+    return Effects(tuple(placed[place] for place in range(len(structure.factors))), columns)
