@@ -129,7 +129,7 @@ class _Parser:
     def add(self, left: _Value, right: _Value) -> _Value:
         again = left.written & right.written
         if again:
-            name = Term(tuple(next(iter(again)))).name
+            name = next(term.name for term in right.terms if term.key in again)
             raise self.fail(f"The term `{name}` is written twice.", right.start, right.end)
         return _Value(
             merge(left.terms, right.terms),

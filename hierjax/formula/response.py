@@ -23,7 +23,7 @@ def read_response(text: str, tokens: Sequence[Token], tilde: Token) -> Response:
     bars = [place for place, token in enumerate(tokens) if token.text in ("|", "||")]
     end = tokens[bars[0]].start if bars else tilde.start
     factor = read_factor(text, tokens[0].start, end)
-    additions = _read_additions(text, tokens[bars[0] :], tilde) if bars else ()
+    additions = _read_additions(text, tokens[bars[0] :]) if bars else ()
     return Response(factor, _ratio(text, tokens[: bars[0]] if bars else tokens), additions)
 
 
@@ -45,9 +45,7 @@ def _ratio(text: str, tokens: Sequence[Token]) -> tuple[Factor, Factor] | None:
     )
 
 
-def _read_additions(
-    text: str, tokens: Sequence[Token], tilde: Token
-) -> tuple[tuple[str, Factor], ...]:
+def _read_additions(text: str, tokens: Sequence[Token]) -> tuple[tuple[str, Factor], ...]:
     """Read `| se(s) + weights(w)` of a response."""
     found: dict[str, Factor] = {}
     expected = f"After `|` stand {', '.join(f'{word}(...)' for word in ADDITIONS)}, joined by `+`."
@@ -62,5 +60,5 @@ def _read_additions(
         inner = read_factor(text, token.start + len(word) + 1, token.end - 1)
         found[ADDITIONS[word]] = inner
     if len(tokens) % 2 == 1:
-        raise FormulaError(expected, text, tokens[-1].start, tilde.start)
+        raise FormulaError(expected, text, tokens[-1].start, tokens[-1].end)
     return tuple(found.items())

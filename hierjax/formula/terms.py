@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from hierjax.errors import FormulaError
 from hierjax.formula.calls import Expression, read_expression
-from hierjax.formula.tokens import tokenize
+from hierjax.formula.tokens import column_alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +105,10 @@ def read_factor(text: str, start: int, end: int) -> Factor:
         start += 1
     while end > start and text[end - 1] == " ":
         end -= 1
-    inner = text[start:end]
-    if not inner:
+    if start >= end:
         raise FormulaError("Something is missing here.", text, start, start + 1)
-    tokens = tokenize(text[:end], start)
-    if len(tokens) == 1 and tokens[0].kind == "column":
-        return Factor(tokens[0].text, None, start, end)
+    if (column := column_alone(text[start:end])) is not None:
+        return Factor(column, None, start, end)
     expression = read_expression(text, start, end)
     return Factor(expression.text, expression, start, end)
 

@@ -23,8 +23,8 @@ class Token:
     end: int
 
 
-def tokenize(text: str, start: int = 0) -> list[Token]:
-    """Cut `text[start:]` into tokens.
+def tokenize(text: str) -> list[Token]:
+    """Cut a formula into tokens.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def tokenize(text: str, start: int = 0) -> list[Token]:
     if len(text) > MOST_CHARACTERS:
         raise FormulaError(f"A formula has at most {MOST_CHARACTERS} characters.")
     tokens: list[Token] = []
-    place = start
+    place = 0
     depth = 0
     while place < len(text):
         if text[place].isspace():
@@ -98,3 +98,11 @@ def _closing(text: str, opening: int) -> int:
             return place
         place += 1
     raise FormulaError("This bracket is never closed.", text, opening, opening + 1)
+
+
+def column_alone(text: str) -> str | None:
+    """Return the column that `text` names, bare or in backticks, or None if it is anything else."""
+    quoted = len(text) > 2 and text[0] == text[-1] == "`" and "`" not in text[1:-1]
+    if quoted:
+        return text[1:-1]
+    return text if _NAME.fullmatch(text) else None
