@@ -1,1 +1,37 @@
-"""hierjax: hierarchical Bayesian models in JAX."""
+"""hierjax: hierarchical Bayesian models in JAX.
+
+Every public name is here; nothing is computed at import, no device is touched, and libraries for
+tables, labels and plots load when they are first used.
+"""
+
+from importlib.metadata import version as _version
+
+from hierjax import errors, library
+from hierjax.datasets import datasets, load_data
+from hierjax.fit import fit, sampler
+from hierjax.formula import Variance, formula
+from hierjax.groups import encode, take
+from hierjax.infer.nuts import NUTS
+from hierjax.infer.svi import SVI
+from hierjax.model import Model
+from hierjax.posterior import Posterior, load
+
+__version__ = _version("hierjax")
+
+__all__ = [
+    "NUTS",
+    "SVI",
+    "Model",
+    "Posterior",
+    "Variance",
+    "datasets",
+    "encode",
+    "errors",
+    "fit",
+    "formula",
+    "library",
+    "load",
+    "load_data",
+    "sampler",
+    "take",
+]

@@ -3,11 +3,16 @@
 import enum
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hierjax.errors import FileError, HierjaxError, UnknownColumnError
+from hierjax.errors import FileError, HierjaxError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hierjax.posterior import Posterior
 
 app = typer.Typer(
     help="Fit hierarchical (multilevel) Bayesian models.",
@@ -71,7 +76,7 @@ def fit(
         typer.echo(f"wrote {path}")
 
 
-def read_table(source: str) -> "object":
+def read_table(source: str) -> "pd.DataFrame":
     """Read a CSV or Parquet file, or the packaged data set of that name, into a data frame."""
     import pandas as pd
 
@@ -96,15 +101,14 @@ def read_table(source: str) -> "object":
         raise FileError(f"{source}: cannot be read as a table ({error}).") from error
 
 
-def write_results(posterior: "object", folder: Path) -> list[Path]:
+def write_results(posterior: "Posterior", folder: Path) -> list[Path]:
     """Write posterior.nc, summary.csv and the plots that the model has; return their paths."""
-    from hierjax.posterior import Posterior
+    from hierjax.plots import available_plots
 
-    assert isinstance(posterior, Posterior)
     folder.mkdir(parents=True, exist_ok=True)
     written = [posterior.save(folder / "posterior.nc"), folder / "summary.csv"]
     posterior.summary(effects=True).to_csv(written[-1])
-    for kind in posterior.available_plots():
+    for kind in available_plots(posterior.model):
         posterior.plot(kind, path=folder / f"{kind}.png")
         written.append(folder / f"{kind}.png")
     return written
@@ -148,8 +152,6 @@ def main() -> None:
         if DEBUG["on"]:
             raise
         typer.echo(f"error: {error}", err=True)
-        if isinstance(error, UnknownColumnError):
-            typer.echo("`hierjax data` lists the packaged data sets and their columns.", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("stopped; nothing half-written is left behind.", err=True)

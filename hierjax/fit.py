@@ -270,4 +270,3 @@ def _raise_if_failed(program: Program, state: Any) -> None:
     report = program.report(state)
     if bool(report.get("failed", False)):
         raise FitError(STATUS_MESSAGE[Status.NO_FINITE_START].capitalize() + ".")
-

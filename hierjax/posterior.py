@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hierjax import export, report, store, summary
+from hierjax import store
 from hierjax.draws import FitInfo
+from hierjax.export import to_datatree
 from hierjax.model import Model
 from hierjax.plots import plot
+from hierjax.report import report_text
+from hierjax.summary import Diagnostics, diagnose, summary_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,21 +50,21 @@ class Posterior:
         effects
             Add a block with the effect of every group.
         """
-        return summary.summary_table(
+        return summary_table(
             self.model, self.draws, effects=effects, info=self.info, stats=self.stats
         )
 
-    def diagnostics(self) -> summary.Diagnostics:
+    def diagnostics(self) -> Diagnostics:
         """R-hat, ESS, divergences, E-BFMI, tree depth or k-hat, with one verdict and its remedy."""
-        return summary.diagnose(self.model, self.draws, self.stats, self.info)
+        return diagnose(self.model, self.draws, self.stats, self.info)
 
     def report(self) -> str:
         """Return summary, how the model was fitted, and the verdict, as text for a terminal."""
-        return report.report_text(self.model, self.draws, self.stats, self.info)
+        return report_text(self.model, self.draws, self.stats, self.info)
 
     def to_arviz(self) -> "xarray.DataTree":
         """Return draws, statistics and data as the DataTree that ArviZ works with."""
-        return export.to_datatree(self.model, self.draws, self.stats, self.info)
+        return to_datatree(self.model, self.draws, self.stats, self.info)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one NetCDF file, atomically; `hierjax.load` reads it back."""
