@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hierjax.errors import DataError
@@ -86,4 +87,4 @@ class Arguments:
 
 def signature(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """Shape and type of each array: what a compiled program depends on."""
-    return tuple((np.shape(array), np.result_type(array).str) for array in arrays)
+    return tuple((np.shape(array), jnp.result_type(array).str) for array in arrays)

@@ -6,7 +6,6 @@ import importlib.resources
 import numpy as np
 import pytest
 
-from hierjax import datasets as module
 from hierjax.datasets import DATASETS, datasets, load_data
 from hierjax.errors import FileError, UnknownDatasetError
 from tests.helpers import reference
@@ -140,13 +139,13 @@ def test_no_name_lists_the_names():
 
 def test_changed_file_is_refused(monkeypatch):
     changed = dataclasses.replace(DATASETS["radon"], sha256="0" * 64)
-    monkeypatch.setitem(module.DATASETS, "radon", changed)
+    monkeypatch.setitem(DATASETS, "radon", changed)
     with pytest.raises(FileError, match=r"radon\.csv is damaged or was changed.*Reinstall"):
         load_data("radon")
 
 
 def test_missing_file_is_named(monkeypatch):
     gone = dataclasses.replace(DATASETS["radon"], file="gone.csv")
-    monkeypatch.setitem(module.DATASETS, "radon", gone)
+    monkeypatch.setitem(DATASETS, "radon", gone)
     with pytest.raises(FileError, match=r"gone\.csv cannot be read"):
         load_data("radon")
