@@ -7,7 +7,8 @@ Each tool runs in a fresh process without a compilation cache on disk. It fits t
 (first fit: model building, compiling and running), the same data again (running only: the
 difference is the time to compile), and new data of the same shape. Importing is timed apart.
 Effective sample sizes are rank-normalised bulk ones by arviz-stats, the smallest over all
-parameters, group effects included. Accuracy: the largest gap between a posterior mean and that of
+parameters, group effects included. CPU seconds count all threads, and stay fair on a machine that
+is shared. Accuracy: the largest gap between a posterior mean and that of
 the better NumPyro fit, in posterior sds (Monte Carlo error is about 1 / sqrt(ESS) of each).
 """
 
@@ -25,7 +26,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What one process measured; `error` is set where a tool failed."""
+    """What one process measured; `error` is set where a tool failed.
+
+    `cpu_seconds` are of the first fit, the same data again, and new data.
+    """
 
     problem: str
     tool: str
@@ -35,6 +39,7 @@ class Row:
     run_seconds: float = float("nan")
     new_data_seconds: float = float("nan")
     minimum_ess: float = float("nan")
+    cpu_seconds: tuple[float, float, float] = (float("nan"),) * 3
     worst_parameter: str = ""
     divergences: int = -1
     means: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -60,12 +65,12 @@ def measure(problem_name: str, tool: str, seed: int) -> Row:
     table = frame(problem.data, problem.response)
     new_table = frame(problem.data, problem.response, new=True)
     session = TOOLS[tool](problem)
-    seconds = []
-    results = []
+    seconds, cpu_seconds, results = [], [], []
     for data in (table, table, new_table):
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         results.append(session.fit(data, seed))
         seconds.append(time.perf_counter() - started)
+        cpu_seconds.append(time.process_time() - cpu_started)
     first, again, new = seconds
     draws, divergences = results[0]
     scalars = scalar_draws({name: draws[name] for name in problem.parameters})
@@ -80,6 +85,7 @@ def measure(problem_name: str, tool: str, seed: int) -> Row:
         again,
         new,
         sizes[worst],
+        tuple(cpu_seconds),
         worst,
         divergences,
         {name: float(np.mean(values)) for name, values in scalars.items()},
@@ -129,17 +135,20 @@ def largest_gap(row: Row, rows: list[Row]) -> float:
 def table(rows: list[Row]) -> str:
     """Return the rows as a Markdown table."""
     header = (
-        "| problem | tool | first fit, s | of it compiling, s | run, s | new data, s "
-        "| min bulk ESS | ESS per s of run | divergences | largest gap of a mean, sd |"
+        "| problem | tool | first fit, s (CPU s) | of it compiling, s | run, s (CPU s) "
+        "| new data, s (CPU s) | min bulk ESS | ESS per s of run | divergences "
+        "| largest gap of a mean, sd |"
     )
     lines = [header, "|---|---|" + "---:|" * 8]
     for row in rows:
         if row.error:
             lines.append(f"| {row.problem} | {row.tool} | failed: {row.error} |" + " |" * 7)
             continue
+        cpu = [f"({seconds:.1f})" for seconds in row.cpu_seconds]
         lines.append(
-            f"| {row.problem} | {row.tool} | {row.first_seconds:.1f} | {row.compile_seconds:.1f} "
-            f"| {row.run_seconds:.1f} | {row.new_data_seconds:.1f} "
+            f"| {row.problem} | {row.tool} | {row.first_seconds:.1f} {cpu[0]} "
+            f"| {row.compile_seconds:.1f} | {row.run_seconds:.1f} {cpu[1]} "
+            f"| {row.new_data_seconds:.1f} {cpu[2]} "
             f"| {row.minimum_ess:.0f} ({row.worst_parameter}) | {row.ess_per_second:.0f} "
             f"| {row.divergences} | {largest_gap(row, rows):.2f} |"
         )
