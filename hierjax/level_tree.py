@@ -77,18 +77,18 @@ def _spread_text(graph: "LevelGraph", rows: str, spread: "Spread") -> str:
     return f"{spread} {unit}" + (f" ({', '.join(notes)})" if notes else "")
 
 
-def site_lines(graph: "LevelGraph", node: Place) -> list[str]:
-    """Write the sites of a place; those of the population, which depend on nothing, on one line."""
+def site_lines(graph: "LevelGraph", node: Place, width: int = WIDTH - 9) -> list[str]:
+    """Write the sites of a place, those that depend on nothing together on one line."""
     names = [name for name, place in graph.places.items() if place == node]
     free = [
         name
         for name in names
         if graph.sites[name].kind == "latent" and not graph.sites[name].parents
     ]
-    lines = textwrap.wrap(", ".join(_shaped(graph, name) for name in free), WIDTH - 9)
+    lines = textwrap.wrap(", ".join(_shaped(graph, name) for name in free), width)
     for name in names:
         if name not in free:
-            lines += textwrap.wrap(_site_text(graph, name), WIDTH - 9, subsequent_indent="    ")
+            lines += textwrap.wrap(_site_text(graph, name), width, subsequent_indent="    ")
     return lines
 
 

@@ -18,6 +18,7 @@ CHAINS = (BLUE, ORANGE, GREEN, PINK, SKY, "#E69F00", "#000000")
 INK, FAINT, GRID = "#222222", "#767676", "#E5E5E5"
 TITLE, LABEL, TICK, SMALL = 11.0, 9.5, 8.5, 7.0
 RESOLUTION = 150
+LINE = 1.27  # height of a line of text in font sizes
 
 
 def new_figure(width: float, height: float, *, constrained: bool = True) -> "Figure":
@@ -80,4 +81,4 @@ def text_size(figure: "Figure", text: str, font: Any) -> tuple[float, float]:
     lines = text.split("\n")
     sizes = [renderer.get_text_width_height_descent(line, font, ismath=False) for line in lines]
     width = max(size[0] for size in sizes)
-    return width / figure.dpi, len(lines) * font.get_size_in_points() * 1.4 / 72
+    return width / figure.dpi, len(lines) * font.get_size_in_points() * LINE / 72

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TALLEST = 12.0  # inches
-PER_LABEL = 0.155  # inches that one label needs
+TALLEST = 12.5  # inches
+PER_LABEL = 0.13  # inches that one label needs
+ROOM = TALLEST / PER_LABEL  # groups that can be drawn in full
 COLUMNS = 4
 
 
@@ -50,7 +51,8 @@ def plot_forest(
     for axes, (name, labels, values) in zip(row, panels, strict=True):
         _forest(axes, labels, values, height)
         style(axes, title=name)
-    remarks = ["median, 50% and 90% intervals"]
+    thin = all(values.shape[1] > ROOM for _, _, values in panels)
+    remarks = ["median and 90% interval" if thin else "median, 50% and 90% intervals"]
     if left_out:
         remarks.append(f"{left_out} more terms are not shown: choose with site=...")
     caption(figure, "; ".join(remarks))
@@ -108,7 +110,7 @@ def _forest(axes: "Axes", labels: Sequence[object], values: np.ndarray, height: 
     low, lower, median, upper, high = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
     order = np.argsort(median)
     place = np.arange(len(order))
-    thin = len(order) > TALLEST / PER_LABEL
+    thin = len(order) > ROOM
     axes.axvline(0.0, color=GRID, linewidth=1.0, zorder=0)
     axes.hlines(place, low[order], high[order], color=BLUE, linewidth=0.5 if thin else 1.0)
     if not thin:
@@ -124,7 +126,7 @@ def _forest(axes: "Axes", labels: Sequence[object], values: np.ndarray, height: 
     )
     step = _label_step(len(order), height)
     ticks = place[::-1][::step][::-1]
-    axes.set_yticks(ticks, [str(labels[order[tick]]) for tick in ticks])
+    axes.set_yticks(ticks, [str(labels[group]) for group in order[ticks].tolist()])
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.tick_params(axis="y", labelsize=TICK - 1.5, colors=FAINT)
 

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from hierjax.level_graph import LevelGraph
 from hierjax.level_tree import Place, has_rows_only, heading, notes, site_lines
-from hierjax.plots.canvas import BLUE, FAINT, GREEN, INK, new_figure, text_size
+from hierjax.plots.canvas import BLUE, FAINT, GREEN, INK, LINE, new_figure, text_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WRAP = 44
+WRAP = 48
 MARGIN, GAP, DROP, PAD = 0.25, 0.35, 0.5, 0.12  # inches
 POPULATION: Place = ()
 
@@ -46,19 +46,15 @@ def plot_levels(graph: LevelGraph) -> "Figure":
         rows = bool(node) and has_rows_only(graph, node)
         _box(axes, boxes[node], title, body, GREEN if rows else BLUE, (bold, plain))
     axes.text(
-        MARGIN, MARGIN, remarks, fontproperties=plain, color=FAINT, va="bottom", linespacing=1.2
+        MARGIN, MARGIN, remarks, fontproperties=plain, color=FAINT, va="bottom", linespacing=1.15
     )
     return figure
 
 
 def _texts(graph: LevelGraph, node: Place) -> tuple[str, str]:
     title = heading(graph, node) if node else "population"
-    lines = [
-        part
-        for line in site_lines(graph, node)
-        for part in textwrap.wrap(line, WRAP, subsequent_indent="   ")
-    ]
-    return "\n".join(textwrap.wrap(title, WRAP)), "\n".join(lines)
+    lines = [line for part in title.split("; ") for line in textwrap.wrap(part, WRAP)]
+    return "\n".join(lines), "\n".join(site_lines(graph, node, WRAP))
 
 
 def _layers(graph: LevelGraph, parents: dict[Place, tuple[Place, ...]]) -> list[list[Place]]:
@@ -136,9 +132,9 @@ def _box(axes: "Axes", box: Box, title: str, body: str, color: str, fonts: tuple
         color=color,
         va="top",
         zorder=3,
-        linespacing=1.2,
+        linespacing=1.15,
     )
-    down = (title.count("\n") + 1) * fonts[0].get_size_in_points() * 1.4 / 72
+    down = (title.count("\n") + 1) * fonts[0].get_size_in_points() * LINE / 72
     axes.text(
         left + PAD,
         top - down,
@@ -147,5 +143,5 @@ def _box(axes: "Axes", box: Box, title: str, body: str, color: str, fonts: tuple
         color=INK,
         va="top",
         zorder=3,
-        linespacing=1.2,
+        linespacing=1.15,
     )

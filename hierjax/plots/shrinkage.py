@@ -11,7 +11,7 @@ from hierjax.level_graph import LevelGraph
 from hierjax.level_maps import index_values
 from hierjax.model import Model
 from hierjax.names import coordinates
-from hierjax.plots.canvas import BLUE, FAINT, INK, ORANGE, SMALL, caption, new_figure, style
+from hierjax.plots.canvas import BLUE, FAINT, INK, ORANGE, SMALL, new_figure, style, text_size
 from hierjax.trace import traced_arrays
 from hierjax.trace_response import expected_response
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 MOST_DRAWS = 200
 MOST_LABELS = 60
+SAME = 1e-3  # complete pooling that differs by less than this share of the raw range is one line
 FEW_SIZES = 4  # with fewer distinct group sizes than this, sizes do not tell groups apart
 
 
 @dataclasses.dataclass(frozen=True)
 class Shrinkage:
-    """No pooling and partial pooling of every group that has rows, and complete pooling.
+    """No pooling, partial pooling and complete pooling of every group that has rows.
 
     Attributes
     ----------
@@ -40,8 +41,8 @@ class Shrinkage:
         Mean of the observed values in each group: no pooling.
     fitted
         Mean of the model's expected values in each group, over its rows and the draws.
-    pooled
-        Mean of all observed values: complete pooling.
+    population
+        The same with the effects of all groups at their prior mean: complete pooling.
     """
 
     site: str
@@ -50,7 +51,7 @@ class Shrinkage:
     rows: np.ndarray
     raw: np.ndarray
     fitted: np.ndarray
-    pooled: float
+    population: np.ndarray
 
 
 def has_shrinkage(model: Model) -> bool:
@@ -61,9 +62,9 @@ def has_shrinkage(model: Model) -> bool:
 def shrinkage_of(
     model: Model, draws: Mapping[str, np.ndarray], group: str | None = None
 ) -> Shrinkage:
-    """Compare each group's own mean with what the model expects for the group.
+    """Compare each group's own mean with what the model expects with and without its effects.
 
-    Both are on the scale of the response and over the same rows, so that covariates do not tell
+    All are on the scale of the response and over the same rows, so that covariates do not tell
     them apart: raw_j = mean of y_i, fitted_j = mean of E[y_i | data], i in group j.
 
     Raises
@@ -94,17 +95,25 @@ def shrinkage_of(
         for name, each in graph.sites.items()
         if each.kind == "latent" and name in draws
     }
-    expected = expected_response(model.fn, model.data, latent, site).mean(axis=0)
-    expected = np.broadcast_to(expected, observed.shape)
+    effects = [
+        name
+        for name, each in graph.sites.items()
+        if each.kind == "latent" and level in graph.places[name]
+    ]
     known = np.isfinite(observed)
     size = graph.levels[level].size
     rows = np.bincount(index[known], minlength=size)
     groups = np.flatnonzero(rows)
-    raw, fitted = (
-        np.bincount(index[known], weights=values[known], minlength=size)[groups] / rows[groups]
-        for values in (observed, expected)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        sums = np.bincount(index[known], np.broadcast_to(values, known.shape)[known], size)
+        return sums[groups] / rows[groups]
+
+    fitted, population = (
+        mean(expected_response(model.fn, model.data, latent, site, pooled).mean(axis=0))
+        for pooled in ((), effects)
     )
-    return Shrinkage(site, level, groups, rows[groups], raw, fitted, float(observed[known].mean()))
+    return Shrinkage(site, level, groups, rows[groups], mean(observed), fitted, population)
 
 
 def plot_shrinkage(
@@ -112,8 +121,9 @@ def plot_shrinkage(
 ) -> "Figure":
     """Arrow from each group's own mean (no pooling) to the model's (partial pooling).
 
-    The dashed line is the mean of all rows (complete pooling). Groups are laid out by their number
-    of rows where that differs, else in the order of their means.
+    The dashed line is what the model expects of a group about which nothing is known (complete
+    pooling). Where covariates make that differ between groups, all values are shown as differences
+    from it. Groups are laid out by their number of rows if that differs, else in order.
 
     Parameters
     ----------
@@ -121,32 +131,42 @@ def plot_shrinkage(
         As in a `Posterior`.
     group
         Grouping to show; by default the first that an index array gives.
+
+    Raises
+    ------
+    ModelError
+        The model does not show which group each observed value belongs to.
+    SettingsError
+        `group` is not a grouping of the model.
     """
     found = shrinkage_of(model, draws, group)
     labels = coordinates(model).get(found.level) or range(int(found.groups.max()) + 1)
-    names = [str(labels[position]) for position in found.groups]
+    names = [str(labels[position]) for position in found.groups.tolist()]
     by_size = len(np.unique(found.rows)) >= FEW_SIZES
     figure = new_figure(9.0, 5.0)
     axes = figure.subplots()
-    place = _spread_out(found.rows) if by_size else np.argsort(np.argsort(found.raw)) * 1.0
-    _arrows(axes, place, found)
+    differs = np.ptp(found.population) > SAME * np.ptp(found.raw)
+    zero = found.population if differs else np.zeros(len(names))
+    place = _spread_out(found.rows) if by_size else np.argsort(np.argsort(found.raw - zero)) * 1.0
+    _arrows(axes, place, found.raw - zero, found.fitted - zero, found.population - zero)
+    style(
+        axes,
+        title=f"Shrinkage: {found.level}",
+        x=f"rows in the {found.level}" if by_size else found.level,
+        y=f"mean {found.site}" + (" less what the population predicts" if differs else ""),
+    )
+    axes.legend(
+        fontsize=8.5, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3,
+        borderaxespad=0.0,
+    )  # fmt: skip
     if by_size:
         axes.set_xscale("log")
         _size_ticks(axes, found.rows)
-        _name_outliers(axes, place, found, names)
+        points = np.stack([np.tile(place, 2), np.concatenate([found.raw, found.fitted])], axis=1)
+        points[:, 1] -= np.tile(zero, 2)
+        _name_outliers(figure, axes, points, names)
     else:
         _name_all(axes, place, names)
-    style(
-        axes,
-        title=f"Shrinkage of {found.level} towards the whole",
-        x=f"rows in the {found.level}" if by_size else found.level,
-        y=f"mean {found.site}",
-    )
-    axes.legend(
-        fontsize=8.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3
-    )
-    closer = np.mean(abs(found.fitted - found.pooled) < abs(found.raw - found.pooled))
-    caption(figure, f"{closer:.0%} of {len(names):,} groups move towards the mean of all rows")
     return figure
 
 
@@ -201,24 +221,19 @@ def _spread_out(rows: np.ndarray) -> np.ndarray:
     return place
 
 
-def _arrows(axes: "Axes", place: np.ndarray, found: Shrinkage) -> None:
-    axes.axhline(found.pooled, color=FAINT, linestyle="--", linewidth=1.0, label="complete pooling")
+def _arrows(
+    axes: "Axes", place: np.ndarray, raw: np.ndarray, fitted: np.ndarray, population: np.ndarray
+) -> None:
+    level = float(np.mean(population))
+    axes.axhline(level, color=FAINT, linestyle="--", linewidth=1.0, label="complete pooling")
     axes.quiver(
-        place, found.raw, np.zeros(len(place)), found.fitted - found.raw,
+        place, raw, np.zeros(len(place)), fitted - raw,
         angles="xy", scale_units="xy", scale=1, width=0.0016, headwidth=4, headlength=5,
-        headaxislength=4.5, color=FAINT, zorder=1,
+        headaxislength=4.5, minlength=0, color=FAINT, zorder=1,
     )  # fmt: skip
-    axes.plot(
-        place,
-        found.raw,
-        "o",
-        markerfacecolor="white",
-        markeredgecolor=ORANGE,
-        markersize=4.5,
-        label="no pooling",
-        zorder=2,
-    )
-    axes.plot(place, found.fitted, "o", color=BLUE, markersize=4, label="partial pooling", zorder=3)
+    hollow = {"markerfacecolor": "white", "markeredgecolor": ORANGE, "markersize": 4.5}
+    axes.plot(place, raw, "o", label="no pooling", zorder=2, **hollow)
+    axes.plot(place, fitted, "o", color=BLUE, markersize=4, label="partial pooling", zorder=3)
 
 
 def _size_ticks(axes: "Axes", rows: np.ndarray) -> None:
@@ -232,21 +247,39 @@ def _size_ticks(axes: "Axes", rows: np.ndarray) -> None:
 
 
 def _name_outliers(
-    axes: "Axes", place: np.ndarray, found: Shrinkage, names: Sequence[str], most: int = 6
+    figure: "Figure", axes: "Axes", points: np.ndarray, names: Sequence[str], most: int = 8
 ) -> None:
-    """Name the groups that move furthest: those that a reader asks about."""
-    for position in np.argsort(-abs(found.fitted - found.raw))[:most]:
-        axes.annotate(
-            names[position], (place[position], found.raw[position]), fontsize=SMALL, color=INK,
-            xytext=(5, 0), textcoords="offset points", va="center", zorder=4,
+    """Name the groups that move furthest, where the name covers neither a point nor a name."""
+    from matplotlib.font_manager import FontProperties
+
+    figure.draw_without_rendering()
+    pixels = axes.transData.transform(points)
+    raw, fitted = points[: len(names), 1], points[len(names) :, 1]
+    font, taken = FontProperties(size=SMALL), []
+    for position in map(int, np.argsort(-abs(fitted - raw))):
+        width, height = (figure.dpi * size for size in text_size(figure, names[position], font))
+        left, middle = pixels[position] + (0.06 * figure.dpi, 0.0)
+        box = (left, left + width, middle - height / 2, middle + height / 2)
+        inside = (
+            (pixels[:, 0] > box[0] - 6) & (pixels[:, 0] < box[1] + 6)
+            & (pixels[:, 1] > box[2] - 6) & (pixels[:, 1] < box[3] + 6)
         )  # fmt: skip
+        free = all(box[0] > b[1] or box[1] < b[0] or box[2] > b[3] or box[3] < b[2] for b in taken)
+        if free and inside.sum() <= inside[position] and box[1] < axes.bbox.x1:
+            taken.append(box)
+            axes.annotate(
+                names[position], tuple(points[position]), fontsize=SMALL, color=INK, va="center",
+                xytext=(0.06 * 72, 0), textcoords="offset points", zorder=4,
+            )  # fmt: skip
+        if len(taken) == most:
+            break
 
 
 def _name_all(axes: "Axes", place: np.ndarray, names: Sequence[str]) -> None:
     if len(names) > MOST_LABELS:
         axes.set_xticks([])
         return
-    order = np.argsort(place)
+    order = [int(position) for position in np.argsort(place)]
     long = max(map(len, names)) * len(names) > 90
     axes.set_xticks(place[order], [names[position] for position in order])
     axes.tick_params(axis="x", rotation=90 if long else 0)

@@ -1,4 +1,4 @@
-"""Trace plot: do the chains agree, and do they move?"""
+"""Trace plot: whether the chains agree, and whether they move."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -8,13 +8,15 @@ import numpy as np
 from hierjax.errors import SettingsError
 from hierjax.model import Model
 from hierjax.names import blocks_of, scalar_names
-from hierjax.plots.canvas import CHAINS, FAINT, INK, SMALL, caption, new_figure, style
+from hierjax.plots.canvas import CHAINS, FAINT, INK, SMALL, TICK, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST = 12
+ROW, BELOW = 1.2, 0.7  # inches
+SAME = 1e-5  # relative range below which draws are one number up to rounding
 BLOCKS = ("coefficient", "level", "other")
 
 
@@ -44,7 +46,13 @@ def plot_trace(
     """
     columns = _columns(model, draws, sites)
     shown = columns[:most]
-    figure = new_figure(9.0, 0.5 + 1.15 * len(shown))
+    height = BELOW + ROW * len(shown)
+    # Placed by hand: the automatic layout takes seconds for this many axes.
+    figure = new_figure(9.0, height, constrained=False)
+    figure.subplots_adjust(
+        left=0.03, right=0.985, bottom=(BELOW + 0.1) / height, top=1 - 0.3 / height,
+        wspace=0.16, hspace=0.95,
+    )  # fmt: skip
     grid = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 2.2))
     divergent = np.asarray(stats.get("diverging", np.zeros(shown[0][1].shape)), dtype=bool)
     for (left, right), (name, values) in zip(grid, shown, strict=True):
@@ -61,7 +69,7 @@ def plot_trace(
     if len(columns) > len(shown):
         left_out = len(columns) - len(shown)
         remarks.append(f"{left_out} more scalars are not shown: choose with sites=[...]")
-    caption(figure, "; ".join(remarks))
+    figure.text(0.03, 0.1 / height, "; ".join(remarks), fontsize=TICK, color=FAINT)
     return figure
 
 
@@ -81,25 +89,44 @@ def _columns(
             )
         values = np.asarray(draws[site], dtype=float)
         flat = values.reshape(*values.shape[:2], -1)
-        names = scalar_names(model, site)
-        columns = ((name, flat[..., place]) for place, name in enumerate(names))
-        found += [(name, column) for name, column in columns if np.ptp(column) > 0]
+        kept: list[np.ndarray] = []
+        for place, name in enumerate(scalar_names(model, site)):
+            column = flat[..., place]
+            constant = np.ptp(column) <= SAME * np.abs(column).max()
+            # Of a symmetric matrix one half, and not the ones on the diagonal of a correlation.
+            if not constant and not any(np.allclose(column, other) for other in kept):
+                kept.append(column)
+                found.append((name, column))
     if not found:
         raise SettingsError("`sites`: no scalar varies between draws, so there is nothing to show.")
     return found
 
 
 def _densities(axes: "Axes", values: np.ndarray) -> None:
-    from scipy.stats import gaussian_kde
-
     low, high = np.quantile(values, (0.001, 0.999))
-    grid = np.linspace(low, high, 200)
     for chain, color in zip(values, np.resize(CHAINS, len(values)), strict=True):
-        if np.ptp(chain) > 0:
-            axes.plot(grid, gaussian_kde(chain)(grid), color=color, linewidth=1.0)
+        place, density = _density(chain, low, high)
+        axes.plot(place, density, color=color, linewidth=1.0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_ylim(bottom=0)
+
+
+def _density(
+    draws: np.ndarray, low: float, high: float, cells: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian kernel density on a grid: a histogram smoothed with Silverman's width.
+
+    The kernel is reflected at the ends, so that the density of a scale does not fall off at zero.
+    """
+    counts, edges = np.histogram(draws, bins=cells, range=(low, high))
+    spread = min(np.std(draws), np.subtract(*np.quantile(draws, (0.75, 0.25))) / 1.34)
+    width = 0.9 * spread * len(draws) ** -0.2 / (edges[1] - edges[0])
+    offsets = np.arange(-cells + 1, cells)
+    kernel = np.exp(-0.5 * (offsets / max(width, 0.5)) ** 2)
+    reflected = np.concatenate([counts[::-1], counts, counts[::-1]])
+    smooth = np.convolve(reflected, kernel / kernel.sum(), mode="same")[cells : 2 * cells]
+    return (edges[:-1] + edges[1:]) / 2, smooth
 
 
 def _paths(axes: "Axes", values: np.ndarray, divergent: np.ndarray) -> None:
