@@ -179,7 +179,8 @@ class _Reader:
             self.check(node)
             if isinstance(node, ast.Name):
                 columns[self.quoted.get(node.id, node.id)] = None
-        text = ast.unparse(tree)
+        # Versions of Python differ in the brackets around a negative exponent.
+        text = re.sub(r"\*\* \((-[\d.e+-]+)\)", r"** \1", ast.unparse(tree))
         for name, column in self.quoted.items():
             text = text.replace(name, f"`{column}`")
         return Expression(text, tuple(columns), tuple(functions))
