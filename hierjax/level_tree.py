@@ -24,9 +24,8 @@ def draw_tree(graph: "LevelGraph") -> str:
 
 def has_rows_only(graph: "LevelGraph", node: Place) -> bool:
     """Whether a place is a set of rows: it has no effects and nothing lies in it."""
-    latent = any(
-        graph.sites[n].kind == "latent" for n, place in graph.places.items() if place == node
-    )
+    names = [name for name, place in graph.places.items() if place == node]
+    latent = any(graph.sites[name].kind == "latent" for name in names)
     if latent or any(graph.levels[level].indexes for level in node):
         return False
     return not any(node in parents for parents in graph.parents.values())
@@ -85,11 +84,17 @@ def site_lines(graph: "LevelGraph", node: Place, width: int = WIDTH - 9) -> list
         for name in names
         if graph.sites[name].kind == "latent" and not graph.sites[name].parents
     ]
-    lines = textwrap.wrap(", ".join(_shaped(graph, name) for name in free), width)
+    lines = _wrap(", ".join(_shaped(graph, name) for name in free), width, "")
     for name in names:
         if name not in free:
-            lines += textwrap.wrap(_site_text(graph, name), width, subsequent_indent="    ")
+            lines += _wrap(_site_text(graph, name), width, "    ")
     return lines
+
+
+def _wrap(text: str, width: int, indent: str) -> list[str]:
+    """Wrap between sites, never between a site and its shape."""
+    lines = textwrap.wrap(text.replace(" (", "\u00a0("), width, subsequent_indent=indent)
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
 def _shaped(graph: "LevelGraph", name: str) -> str:

@@ -69,7 +69,8 @@ def relate(
     sizes
         Number of groups of the two; groups without rows make a grouping neither nested nor crossed.
     """
-    _, counts = np.unique(np.stack([index, other]), axis=1, return_counts=True)
+    pair = index.astype(np.int64) * sizes[1] + other
+    _, counts = np.unique(pair, return_counts=True)
     pairs, groups, others = len(counts), len(np.unique(index)), len(np.unique(other))
     rows = (int(counts.min()), int(counts.max()))
     possible = sizes[0] * sizes[1]

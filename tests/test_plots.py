@@ -68,13 +68,13 @@ def test_global_state_of_matplotlib_is_left_alone():
 import sys
 import numpy as np
 import matplotlib
-before = dict(matplotlib.rcParams)
+before = matplotlib.rcParams.copy()
 from hierjax import plots
 from tests.test_plots import example
 for kind in plots.PLOTS:
     plots.plot(kind, *example())
 assert "matplotlib.pyplot" not in sys.modules
-assert dict(matplotlib.rcParams) == before
+assert matplotlib.rcParams.copy() == before
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
