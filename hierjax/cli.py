@@ -3,7 +3,7 @@
 import enum
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -61,7 +61,7 @@ def fit(
     import hierjax
 
     columns = {"trials": trials, "weights": weights, "offset": offset, "known_sd": known_sd}
-    given = {name: column for name, column in columns.items() if column is not None}
+    given: dict[str, Any] = {name: column for name, column in columns.items() if column is not None}
     model = hierjax.formula(formula, read_table(data), family=family, **given)
     typer.echo(f"{model.levels()}\n")
     chosen = (

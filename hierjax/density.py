@@ -1,4 +1,4 @@
-"""The log density of a model over one unconstrained vector: the waist between models and methods."""
+"""The log density of a model over one unconstrained vector, the waist of the package."""
 
 import dataclasses
 import math
@@ -63,7 +63,7 @@ class Density:
     def log_density(self, position: Array, arrays: Arrays) -> Array:
         """Log joint density of sites and data at `position`, log-Jacobian included; a scalar."""
         data = self.arguments.rebuild(arrays)
-        return -potential_energy(self.fn, (), data, self.split(position))
+        return -jnp.asarray(potential_energy(self.fn, (), data, self.split(position)))
 
     def constrain(self, position: Array, arrays: Arrays) -> dict[str, Array]:
         """Latent and deterministic sites, by name, at `position`."""

@@ -1,4 +1,4 @@
-"""Draws: what every method returns, as arrays only; a pytree, so that jit, vmap and scan take it."""
+"""Draws: what every method returns, arrays only; a pytree, so that jit, vmap and scan take it."""
 
 import dataclasses
 import enum
@@ -44,11 +44,15 @@ class Draws:
         Sampler statistic -> array of shape (chain, draw).
     status
         `Status` code of each chain, shape (chain,).
+    trace
+        What a method recorded on its way, e.g. "elbo" -> array of shape (chain, record); NaN where
+        it stopped before a record was made.
     """
 
-    sites: dict[str, Array | np.ndarray]
-    stats: dict[str, Array | np.ndarray]
+    sites: Mapping[str, Array | np.ndarray]
+    stats: Mapping[str, Array | np.ndarray]
     status: Array | np.ndarray
+    trace: Mapping[str, Array | np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +77,8 @@ class FitInfo:
         `Status` code of each chain.
     versions
         Package -> version.
+    trace
+        What the method recorded on its way, e.g. "elbo" -> one value per record.
     """
 
     method: str
@@ -83,3 +89,4 @@ class FitInfo:
     seconds: Mapping[str, float]
     status: tuple[int, ...]
     versions: Mapping[str, str]
+    trace: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)

@@ -10,7 +10,7 @@ class HierjaxError(Exception):
 
 
 class ModelError(HierjaxError, ValueError):
-    """The model function is not one that can be fitted (site, plate or shape named in the message)."""
+    """The model function cannot be fitted (site, plate or shape named in the message)."""
 
 
 class DataError(HierjaxError, ValueError):

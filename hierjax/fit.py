@@ -85,9 +85,10 @@ def fit(
         validate(model)
         fn, parametrisation = _parametrise(model, effects)
         with ProgressDisplay(progress) as display:
-            compiled, compile_seconds = _compile(fn, chosen, model, display)
+            key = jax.random.key(seed)
+            compiled, compile_seconds = _compile(fn, chosen, model, key, display)
             started = time.perf_counter()
-            draws = jax.device_get(_run(compiled, jax.random.key(seed), model, display))
+            draws = jax.device_get(_run(compiled, key, model, display))
             run_seconds = time.perf_counter() - started
     info = FitInfo(
         method=chosen.name,
@@ -98,6 +99,7 @@ def fit(
         seconds={"compile": compile_seconds, "run": run_seconds},
         status=tuple(int(code) for code in draws.status),
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
+        trace={name: _recorded(values) for name, values in draws.trace.items()},
     )
     return Posterior(model, draws.sites, draws.stats, info)
 
@@ -212,9 +214,17 @@ def _named(draws: Draws, keep: frozenset[str]) -> Draws:
 
 
 def _compile(
-    fn: Callable[..., Any], method: Method, model: Model, display: ProgressDisplay
+    fn: Callable[..., Any],
+    method: Method,
+    model: Model,
+    key: jax.Array,
+    display: ProgressDisplay,
 ) -> tuple[_Compiled, float]:
-    """Compile the program of a method, or find it compiled for the same shapes."""
+    """Compile the program of a method, or find it compiled for the same shapes.
+
+    The start is tried with `key` before the rest is compiled: a model that cannot start says so
+    in a second.
+    """
     arguments = Arguments.of(model.data)
     arrays = _device_arrays(arguments, model)
     precision = jnp.result_type(float).name
@@ -223,8 +233,8 @@ def _compile(
         display.compiling()
         program = method.program(fn, model.data)
         keep = _site_names(model)
-        key = jax.random.key(0)
         start = jax.jit(program.start).lower(key, arrays).compile()
+        _raise_if_failed(program, start(key, arrays))
         state = jax.eval_shape(program.start, key, arrays)
         advance = jax.jit(program.advance).lower(state, arrays).compile()
         _, record = jax.eval_shape(program.advance, state, arrays)
@@ -239,8 +249,8 @@ def _compile(
         return _Compiled(program, start, advance, compiled_finish, keep)
 
     started = time.perf_counter()
-    key = (fn, method, arguments, signature(arrays), precision, jax.default_backend())
-    compiled = PROGRAMS.get(key, build)
+    identity = (fn, method, arguments, signature(arrays), precision, jax.default_backend())
+    compiled = PROGRAMS.get(identity, build)
     return compiled, time.perf_counter() - started
 
 
@@ -264,6 +274,12 @@ def _run(compiled: _Compiled, key: jax.Array, model: Model, display: ProgressDis
         if bool(report.get("done", False)):
             break
     return compiled.finish(state, tuple(records), arrays)
+
+
+def _recorded(values: np.ndarray) -> tuple[float, ...]:
+    """Values of a record as plain numbers, without the places that were never reached."""
+    flat = np.ravel(values)
+    return tuple(float(value) for value in flat[np.isfinite(flat)])
 
 
 def _raise_if_failed(program: Program, state: Any) -> None:

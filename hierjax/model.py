@@ -24,11 +24,11 @@ class Origin(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able description from which `rebuild` of the same front end makes the model again."""
+        """Return what `rebuild` of the same front end makes the model from again, JSON-able."""
         ...
 
     def data_for(self, new: Any) -> Mapping[str, Any]:
-        """Data arguments of the same model for new data (same design, same levels)."""
+        """Return the data arguments of the same model for new data (same design, same levels)."""
         ...
 
 
@@ -41,8 +41,8 @@ class Model:
     fn
         Any NumPyro function, called as `fn(**data)`.
     data
-        Argument name -> array, int, None, or a pytree of those. NumPy and JAX arrays are traced (new
-        values of the same shapes re-use compiled programs); everything else is static.
+        Argument name -> array, number, None, or a pytree of those. Arrays and floats are traced
+        (new values of the same shapes re-use compiled programs); everything else is static.
     labels
         Plate or dimension name -> the labels along it, e.g. county names.
     dims
@@ -80,7 +80,8 @@ class Model:
         if not isinstance(self.data, Mapping):
             raise DataError(
                 "`data` must map argument names of the model function to arrays; "
-                f"got {type(self.data).__name__}. For a data frame write hj.formula(formula, frame)."
+                f"got {type(self.data).__name__}. For a data frame write "
+                "hierjax.formula(formula, frame)."
             )
         for site, block in self.blocks.items():
             if block not in BLOCKS:

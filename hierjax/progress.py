@@ -4,7 +4,10 @@ import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 QUIET_SECONDS = 1.0
 
@@ -20,7 +23,7 @@ class ProgressDisplay:
 
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
-        self._bar: Any = None
+        self._bar: Progress | None = None
         self._task: Any = None
         self._started = time.monotonic()
 
@@ -47,39 +50,44 @@ class ProgressDisplay:
         if not self._enabled or (self._bar is None and not slow):
             return
         words = "warming up" if bool(report.get("warming up", False)) else "sampling"
-        self._show(str(report.get("phase", words)))
+        bar = self._show(str(report.get("phase", words)))
         details = ", ".join(
             f"{name} {_number(value)}"
             for name, value in report.items()
             if name not in ("failed", "warming up", "phase", "done")
         )
-        self._bar.update(self._task, completed=done, total=total, details=details)
+        bar.update(self._task, completed=done, total=total, details=details)
 
-    def _show(self, phase: str) -> None:
+    def _show(self, phase: str) -> "Progress":
         if self._bar is None:
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                Progress,
-                TaskProgressColumn,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-
-            self._bar = Progress(
-                TextColumn("{task.description:<10}"),
-                BarColumn(bar_width=30),
-                TaskProgressColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[details]}"),
-                console=Console(file=sys.stderr),
-            )
+            self._bar = _make_bar()
             self._task = self._bar.add_task(phase, total=None, details="")
             self._bar.start()
         self._bar.update(self._task, description=phase)
+        return self._bar
+
+
+def _make_bar() -> "Progress":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[details]}"),
+        console=Console(file=sys.stderr),
+    )
 
 
 def _number(value: Any) -> str:

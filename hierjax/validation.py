@@ -22,8 +22,9 @@ def validate(model: Model) -> None:
 
     Raises
     ------
-    EmptyDataError, MissingValueError, NonFiniteError, SupportError, GroupIndexError, GroupCountError
-        About the data; argument, positions and remedy are in the message.
+    DataError
+        Empty, missing, non-finite or unsupported values, or a wrong group index; argument,
+        positions and remedy are in the message.
     ModelError
         About the model function, e.g. a plate that no site uses.
     """

@@ -128,7 +128,7 @@ BAD_DATA = [
         models.eight_schools,
         {"y": np.zeros(0), "sigma": np.zeros(0)},
         EmptyDataError,
-        r"data\['y'\] is empty",
+        r"is empty: there is nothing",
     ),
     (
         models.known_variances,

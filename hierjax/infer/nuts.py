@@ -138,12 +138,11 @@ class _Adaptation(NamedTuple):
         from blackjax.adaptation.step_size import dual_averaging_adaptation
         from blackjax.adaptation.window_adaptation import build_schedule
 
-        schedule = build_schedule(settings.warmup)
-        stages = np.array([stage for stage, _ in schedule] + [SAMPLE])
-        closes_window = np.array([closes for _, closes in schedule] + [False])
+        with jax.ensure_compile_time_eval():  # the schedule is a constant also under jit
+            schedule = np.asarray(build_schedule(settings.warmup))
         return cls(
-            stages,
-            closes_window,
+            np.append(schedule[:, 0], SAMPLE),
+            np.append(schedule[:, 1].astype(bool), False),
             dual_averaging_adaptation(settings.target_accept),
             mass_matrix_adaptation(not settings.dense_mass),
         )
@@ -188,7 +187,7 @@ def _move(
         jax.random.fold_in(chain.key, step),
         chain.kernel,
         lambda x: density.log_density(x, arrays),
-        chain.step_size,
+        chain.step_size,  # pyright: ignore[reportArgumentType]
         chain.mass.inverse_mass_matrix,
         settings.max_tree_depth,
     )
@@ -208,7 +207,7 @@ def _move(
         divergences=chain.divergences + (sampling & info.is_divergent),
         status=jnp.where(jnp.isfinite(state.logdensity), chain.status, Status.NOT_FINITE),
     )
-    return _adapt(adaptation, moved, step, info.acceptance_rate), record
+    return _adapt(adaptation, moved, step, jnp.asarray(info.acceptance_rate)), record
 
 
 def _adapt(adaptation: _Adaptation, chain: _Chain, step: Array, acceptance: Array) -> _Chain:

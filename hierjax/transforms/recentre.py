@@ -11,7 +11,7 @@ Papaspiliopoulos, Roberts and Skold (2007), doi:10.1214/088342307000000014.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpyro
@@ -28,12 +28,11 @@ class _CholeskyReparam(Reparam):
 
     def __call__(self, name: str, fn: Any, obs: Any) -> tuple[Any, Any]:
         """Replace `fn` by a standard normal site `name_decentered` and a deterministic map."""
-        normal, expand_shape, event_dim = self._unwrap(fn)
+        bare, expand_shape, event_dim = self._unwrap(fn)
+        normal = cast(dist.MultivariateNormal, bare)
         shape = (*normal.batch_shape, *normal.event_shape)
         standard = dist.Normal(jnp.zeros(shape), 1.0).to_event(1)
-        value = numpyro.sample(
-            f"{name}_decentered", self._wrap(standard, expand_shape, event_dim)
-        )
+        value = numpyro.sample(f"{name}_decentered", self._wrap(standard, expand_shape, event_dim))
         return None, normal.loc + jnp.einsum("...ij,...j->...i", normal.scale_tril, value)
 
 
@@ -45,7 +44,7 @@ REPARAMETRISERS: Mapping[str, Callable[[], Reparam]] = {
 
 @dataclasses.dataclass(frozen=True)
 class NonCentred:
-    """A model function whose named sites are sampled non-centred; equal when its parts are equal."""
+    """A model function with named sites sampled non-centred; equal when its parts are equal."""
 
     fn: Callable[..., Any]
     sites: tuple[tuple[str, str], ...]
@@ -96,8 +95,8 @@ def noncentre(
         site = trace.sites.get(name)
         if site is None or site.kind != "latent":
             raise ModelError(
-                f"site {name!r} cannot be non-centred: the model has no such latent site. Its group "
-                f"effects are {group_effects(trace)}."
+                f"site {name!r} cannot be non-centred: the model has no such latent site. Its "
+                f"group effects are {group_effects(trace)}."
             )
         if site.distribution not in REPARAMETRISERS:
             raise ModelError(

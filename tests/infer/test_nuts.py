@@ -52,7 +52,7 @@ def test_means_and_sds_of_a_gaussian_posterior(exact_fit):
 
 
 def test_statistics_have_their_shapes_and_meaning(exact_fit):
-    data, draws = exact_fit
+    _, draws = exact_fit
     for name in ("diverging", "num_steps", "accept_prob", "energy", "tree_depth", "step_size"):
         assert draws.stats[name].shape == (4, 1000)
     assert not draws.stats["diverging"].any()

@@ -111,7 +111,11 @@ def test_equal_functions_stay_equal():
 
 @pytest.mark.parametrize(
     ("site", "message"),
-    [("nosuch", "no such latent site"), ("tau", "distribution HalfCauchy"), ("y", "no such latent")],
+    [
+        ("nosuch", "no such latent site"),
+        ("tau", "distribution HalfCauchy"),
+        ("y", "no such latent"),
+    ],
 )
 def test_wrong_sites_are_refused(site, message):
     with pytest.raises(ModelError, match=message):
