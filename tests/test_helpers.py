@@ -8,6 +8,7 @@ from tests.helpers import (
     assert_mean_within_error,
     assert_same_posterior,
     effective_sample_size,
+    reference,
 )
 
 EXPECTED = Moment(mean=3.0, sd=2.0, mcse=0.02)
@@ -82,3 +83,15 @@ def test_effective_sample_size_of_an_autoregression():
     """Exactly N (1 - r) / (1 + r) for the mean of a first-order autoregression."""
     found = effective_sample_size(draws(correlation=0.7), "mean")
     assert found == pytest.approx(4000 * 0.3 / 1.7, rel=0.25)
+
+
+def test_without_the_reference_folder_tests_skip_with_the_reason(monkeypatch):
+    monkeypatch.delenv("HIERJAX_REQUIRE_REFERENCE", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"reference folder has no nosuch\.json"):
+        reference("nosuch.json")
+
+
+def test_continuous_integration_fails_without_the_reference_folder(monkeypatch):
+    monkeypatch.setenv("HIERJAX_REQUIRE_REFERENCE", "1")
+    with pytest.raises(pytest.fail.Exception, match=r"reference folder has no nosuch\.json"):
+        reference("nosuch.json")
