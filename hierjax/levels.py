@@ -121,8 +121,10 @@ def _edges(units: Units, places: Mapping[str, tuple[str, ...]]) -> Iterable[Edge
         for parent in child.parents:
             lookups = [
                 lookup
-                for lookup in units.trace.lookups[child.name]
-                if lookup.array[:2] == ("site", parent) and units.level(lookup.array)
+                for lookup in units.lookups
+                if lookup.array[:2] == ("site", parent)
+                and lookup in units.trace.lookups[child.name]
+                and units.level(lookup.array)
             ]
             yield _edge(parent, child.name, places, lookups)
 

@@ -14,7 +14,7 @@ from numpyro import distributions
 from numpyro.primitives import Messenger
 
 from hierjax.errors import HierjaxError, ModelError
-from hierjax.provenance import PLATE_MARK, SITE_MARK
+from hierjax.provenance import COMPUTED_MARK, PLATE_MARK, SITE_MARK
 
 # What JAX raises when a function reads the values of an abstract array.
 READS_VALUES = (
@@ -54,7 +54,8 @@ class Recorder(Messenger):
         elif kind in ("sample", "deterministic", "param"):
             if name in self.messages:
                 raise ModelError(f"two sites are called {name!r}; site names must be unique.")
-            msg["value"] = checkpoint_name(jnp.asarray(msg["value"]), SITE_MARK + name)
+            mark = SITE_MARK if kind == "sample" else COMPUTED_MARK
+            msg["value"] = checkpoint_name(jnp.asarray(msg["value"]), mark + name)
             self.messages[name] = dict(msg)
         self.current, self.last = "", name or self.last
 

@@ -153,19 +153,6 @@ def test_swapped_index_arrays_show():
     assert ("effect_b", "b", "first", "rows", 10) in links_of(wrong)
 
 
-def test_wrapped_negative_index_is_not_taken_for_any_other_choice():
-    def fn(county, other, y):
-        with numpyro.plate("g", 5):
-            r = numpyro.sample("r", dist.Normal(0, 1))
-        chosen = np.where(np.ones(10, bool), 0, 0) + other * 0  # a computed index
-        with numpyro.plate("rows", len(y)):
-            numpyro.sample("y", dist.Normal(r[county] + r[chosen], 1.0), obs=y)
-
-    graph = read_levels(fn, {"county": COUNTY, "other": ITEM, "y": Y})
-    assert {link.index for link in graph.links} == {"county", ""}
-    assert [edge.how for edge in graph.edges if edge.parent == "r"] == ["unknown"]
-
-
 def test_edges_say_how_a_site_depends_on_another():
     edges = read_levels(models.radon, RADON).edges
     assert set(edges) == {
@@ -191,6 +178,17 @@ def test_sizes_of_groups_along_a_chain():
         ("school",): (("district",),),
         ("pupil",): (("school",),),
     }
+
+
+def test_one_unknown_use_makes_the_dependence_unknown():
+    def fn(county, y):
+        with numpyro.plate("g", 5):
+            r = numpyro.sample("r", dist.Normal(0, 1))
+        models.respond(r[county] + r[county // 2], y)
+
+    graph = read_levels(fn, {"county": COUNTY, "y": Y})
+    assert {link.index for link in graph.links} == {"county", ""}
+    assert [edge.how for edge in graph.edges if edge.parent == "r"] == ["unknown"]
 
 
 def test_unknown_where_a_row_belongs_to_two_groups():

@@ -8,6 +8,7 @@ primitive without a rule keeps the dependencies and forgets the rest, so nothing
 
 from hierjax.provenance.alignment import Alignment
 from hierjax.provenance.values import (
+    COMPUTED_MARK,
     PLATE_MARK,
     SITE_MARK,
     Axes,

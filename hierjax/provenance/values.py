@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 SITE_MARK = "hierjax site "
+COMPUTED_MARK = "hierjax computed "
 PLATE_MARK = "hierjax plate "
 
 Label = tuple[str, str, int]

@@ -6,6 +6,7 @@ from typing import Any
 
 from hierjax.provenance.rules import ELEMENTWISE, RULES, elementwise
 from hierjax.provenance.values import (
+    COMPUTED_MARK,
     PLATE_MARK,
     SITE_MARK,
     Index,
@@ -77,8 +78,8 @@ class Walk:
         return blanks if rule is None else [rule(equation, values, blank) for blank in blanks]
 
     def _mark(self, mark: str, value: Value) -> Value:
-        if mark.startswith(SITE_MARK):
-            site = mark.removeprefix(SITE_MARK)
+        if mark.startswith((SITE_MARK, COMPUTED_MARK)):
+            site = mark.removeprefix(SITE_MARK).removeprefix(COMPUTED_MARK)
             self.marked[site] = value
             return site_value(site, len(value.axes))
         if mark.startswith(PLATE_MARK):
@@ -133,7 +134,7 @@ class Walk:
 
 
 def _marked_variables(jaxpr: Any) -> dict[Any, str]:
-    """Return the variables that are marked as a site's value, with the site's name."""
+    """Return the variables that are marked as the value of a sampled site, with its name."""
     return {
         equation.invars[0]: equation.params["name"].removeprefix(SITE_MARK)
         for equation in jaxpr.eqns
