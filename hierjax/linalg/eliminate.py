@@ -236,7 +236,9 @@ def _put(values: tuple, position: int, value: object) -> tuple:
 
 def _contract(a: Array, b: Array) -> Array:
     """Sum a' b over effects and groups, (k, q, J) and (l, q, J) -> (k, l)."""
-    return jnp.matmul(a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1).T, precision="highest")
+    size = a.shape[1] * a.shape[2]
+    flat_a, flat_b = a.reshape(a.shape[0], size), b.reshape(b.shape[0], size)
+    return jnp.matmul(flat_a, flat_b.T, precision="highest")
 
 
 def _dense_system(statistics: Statistics, root: Root) -> tuple[Array, Array]:

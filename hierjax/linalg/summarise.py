@@ -157,9 +157,13 @@ class _Sums:
 
     def rest(self) -> Array:
         """Sum the dense matrix, (m, m)."""
-        strips = [self.across(f).reshape(self.structure.rest_size, -1) for f in self.structure.rest]
+        structure = self.structure
+        strips = [
+            self.across(f).reshape(structure.rest_size, structure.factors[f].size)
+            for f in structure.rest
+        ]
         corner = jnp.matmul(self.x.T, self.w[:, None] * self.x, precision="highest")
-        start = self.structure.rest_effects
+        start = structure.rest_effects
         below = [strip[start:] for strip in strips]
         return jnp.concatenate([*strips, jnp.concatenate([*(b.T for b in below), corner])], axis=1)
 

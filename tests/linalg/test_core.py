@@ -1,0 +1,225 @@
+"""Structured and dense must agree: values, gradients, Hessians, means, draws with the same key."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hierjax.linalg import (
+    conditional_draw,
+    conditional_mean,
+    factorise,
+    least_squares,
+    log_likelihood,
+    log_likelihood_of,
+)
+from hierjax.linalg.conditional import draw_noise
+from tests.linalg.cases import RECIPES, flat, make
+
+every_case = pytest.mark.parametrize("name", RECIPES)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def assert_close(ours, dense, rtol=1e-9):
+    """Relative to the largest entry, which is what rounding errors are relative to."""
+    scale = max(1.0, float(np.max(np.abs(dense), initial=0.0)))
+    np.testing.assert_allclose(ours, dense, rtol=rtol, atol=rtol * scale)
+
+
+@every_case
+def test_log_likelihood_gradient_and_hessian_product_equal_the_dense_ones(name):
+    case = make(name)
+    statistics = case.statistics()
+    point, back = flat(case.prior, case.sigma)
+
+    # One generic direction sees every entry of the Hessian.
+    direction = jnp.asarray(np.random.default_rng(0).normal(size=point.shape))
+
+    def everything(function):
+        def value_and_gradient(vector):
+            return jax.value_and_grad(lambda v: function(*back(v)))(vector)
+
+        return jax.jit(lambda vector: jax.jvp(value_and_gradient, (vector,), (direction,)))
+
+    ours = everything(lambda prior, sigma: log_likelihood(statistics, prior, sigma))(point)
+    dense = everything(case.dense_log_likelihood)(point)
+    for mine, theirs in zip(*map(jax.tree.leaves, (ours, dense)), strict=True):
+        assert_close(mine, theirs)
+
+
+@every_case
+def test_mean_and_draw_equal_the_dense_ones(name):
+    case = make(name, seed=1)
+    factorisation = factorise(case.statistics(), case.prior, case.sigma)
+    key = jax.random.key(3)
+    noise = draw_noise(case.structure, key, jnp.zeros(()).dtype)
+    pairs = [
+        (conditional_mean(factorisation), case.dense_conditional(case.prior, case.sigma)),
+        (
+            conditional_draw(factorisation, key),
+            case.dense_conditional(case.prior, case.sigma, noise),
+        ),
+    ]
+    for ours, dense in pairs:
+        assert len(ours.factors) == len(case.structure.factors)
+        for mine, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(dense), strict=True):
+            assert mine.shape == theirs.shape
+            assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("name", ["three levels", "crossed, ml"])
+def test_hessians_by_both_modes_equal_the_dense_one(name):
+    case = make(name)
+    statistics = case.statistics()
+    point, back = flat(case.prior, case.sigma)
+
+    def ours(vector):
+        return log_likelihood(statistics, *back(vector))
+
+    dense = jax.jit(jax.hessian(lambda vector: case.dense_log_likelihood(*back(vector))))(point)
+    assert_close(jax.jit(jax.hessian(ours))(point), dense)
+    assert_close(jax.jit(jax.jacrev(jax.jacrev(ours)))(point), dense)
+
+
+@pytest.mark.parametrize("name", ["nested and crossed", "crossed, ml", "five effects"])
+def test_everything_vmaps_over_hyperparameters_and_keys(name):
+    case = make(name)
+    statistics = case.statistics()
+    point, back = flat(case.prior, case.sigma)
+    points = point * jnp.linspace(0.5, 2.0, 3)[:, None]
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def one(vector, key):
+        factorisation = factorise(statistics, *back(vector))
+        return log_likelihood_of(factorisation), conditional_draw(factorisation, key)
+
+    def gradient(vector):
+        return jax.grad(lambda v: log_likelihood(statistics, *back(v)))(vector)
+
+    together = jax.jit(jax.vmap(one))(points, keys), jax.jit(jax.vmap(gradient))(points)
+    for i in range(3):
+        alone = one(points[i], keys[i]), gradient(points[i])
+        for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            assert_close(a[i], b)
+
+
+def test_draws_are_differentiable():
+    case = make("nested and crossed")
+    statistics, key = case.statistics(), jax.random.key(0)
+    point, back = flat(case.prior, case.sigma)
+    noise = draw_noise(case.structure, key, point.dtype)
+
+    def ours(vector):
+        return conditional_draw(factorise(statistics, *back(vector)), key)
+
+    def dense(vector):
+        return case.dense_conditional(*back(vector), noise)
+
+    jacobians = [jax.jit(jax.jacrev(f))(point) for f in (ours, dense)]
+    for mine, theirs in zip(*map(jax.tree.leaves, jacobians), strict=True):
+        assert_close(mine, theirs, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["slopes", "crossed slopes", "crossed, ml", "one factor, reml"])
+def test_the_origin_changes_nothing_but_rounding(name):
+    case = make(name)
+    origin = least_squares(case.response - case.offset, case.columns, case.weights)
+    results = []
+    for options in ({}, {"origin": origin}):
+        factorisation = factorise(case.statistics(**options), case.prior, case.sigma)
+        results.append((log_likelihood_of(factorisation), conditional_mean(factorisation)))
+    for a, b in zip(*map(jax.tree.leaves, results), strict=True):
+        assert_close(a, b)
+
+
+def test_a_response_far_from_zero_keeps_its_digits_with_an_origin():
+    case = make("slopes")
+    exact = factorise(case.statistics(), case.prior, case.sigma)
+    far = make("slopes")
+    shift = 1e6 * far.columns[:, 0]
+    response = far.response + shift
+    origin = least_squares(response, far.columns)
+    moved = type(far)(
+        far.structure,
+        response,
+        far.terms,
+        far.columns,
+        type(far.prior)(
+            far.prior.scales,
+            far.prior.column_scale,
+            far.prior.means,
+            far.prior.column_mean + jnp.array([1e6, 0.0]),
+        ),
+        far.sigma,
+        None,
+        0.0,
+    )
+    ours = factorise(moved.statistics(origin=origin), moved.prior, moved.sigma)
+    assert_close(log_likelihood_of(ours), log_likelihood_of(exact), rtol=1e-8)
+
+
+def test_conditional_draws_have_the_conditional_moments():
+    case = make("nested and crossed")
+    factorisation = factorise(case.statistics(), case.prior, case.sigma)
+    size = 40_000
+    keys = jax.random.split(jax.random.key(1), size)
+    draws = jax.jit(jax.vmap(lambda key: conditional_draw(factorisation, key)))(keys)
+    mean = conditional_mean(factorisation)
+    for drawn, expected in zip(jax.tree.leaves(draws), jax.tree.leaves(mean), strict=True):
+        error = (drawn.mean(0) - expected) / (drawn.std(0) / np.sqrt(size))
+        assert np.abs(error).max() < 5.0  # 31 checks at 6e-7
+
+
+def test_likelihood_times_conditional_is_the_joint_density():
+    """Var(b | y) from draws is not needed: at any b, p(y) = p(y | b) p(b) / p(b | y)."""
+    case = make("one factor")
+    prior, sigma = case.prior, case.sigma
+    scale, columns = float(prior.scales[0][0, 0]), case.columns
+    statistics = case.statistics()
+    factorisation = factorise(statistics, prior, sigma)
+    mean = conditional_mean(factorisation)
+    effects, beta = mean.factors[0][0], mean.columns
+    residual = case.response - columns @ beta - effects[case.terms[0].index]
+    beta_scale = np.asarray(prior.column_scale)
+
+    def log_normal(x, scale):
+        return jnp.sum(-0.5 * (x / scale) ** 2 - jnp.log(jnp.abs(scale) * jnp.sqrt(2 * jnp.pi)))
+
+    joint = log_normal(residual, sigma) + log_normal(effects, scale)
+    joint += log_normal(beta - prior.column_mean - 0.0, beta_scale)
+    joint -= log_normal(prior.means[0][0] if prior.means[0] is not None else jnp.zeros(0), 1.0)
+    # log p(b | y) at its mode: -1/2 log|2 pi A^-1| in units where the prior is standard normal.
+    count = effects.size + beta.size
+    at_mode = 0.5 * factorisation.log_determinant - 0.5 * count * jnp.log(2 * jnp.pi)
+    at_mode -= effects.size * jnp.log(abs(scale)) + jnp.sum(jnp.log(beta_scale))
+    assert_close(log_likelihood_of(factorisation), joint - at_mode)
+
+
+def test_a_tiny_scale_is_as_stable_as_zero():
+    case = make("crossed slopes")
+    statistics = case.statistics()
+
+    def value(size):
+        scales = tuple(size * scale for scale in case.prior.scales)
+        prior = type(case.prior)(scales, case.prior.column_scale)
+        return log_likelihood(statistics, prior, case.sigma)
+
+    assert_close(value(1e-200), value(0.0), rtol=1e-14)
+    assert abs(jax.grad(value)(1e-200)) < 1e-12
+
+
+def test_the_gradient_factorises_once_and_not_per_row():
+    case = make("nested and crossed")
+    statistics = case.statistics()
+
+    def value(prior, sigma):
+        return log_likelihood(statistics, prior, sigma)
+
+    text = str(jax.make_jaxpr(jax.grad(value))(case.prior, case.sigma))
+    assert text.count("cholesky[") == 1
+    assert f"f64[{len(case.response)}]" not in text
