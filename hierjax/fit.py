@@ -241,7 +241,9 @@ def _compile(
         kept = program.num_chunks - program.num_discarded
 
         def finish(state: Any, records: Any, arrays: Any) -> Draws:
-            stacked = jax.tree_util.tree_map(lambda *chunks: jnp.stack(chunks), *records)
+            stacked = None
+            if records:
+                stacked = jax.tree_util.tree_map(lambda *chunks: jnp.stack(chunks), *records)
             return _named(program.finish(state, stacked, arrays), keep)
 
         records = (record,) * kept

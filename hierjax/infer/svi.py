@@ -1,0 +1,324 @@
+"""Stochastic variational inference that judges its own convergence.
+
+A Gaussian guide is fitted at a fixed learning rate, and what counts are not the iterates, which
+never come to rest, but their averages over rounds of doubling length. The rule is that of Welandawe
+et al. in its outline, with one yardstick, the distance between averaged guides in units of their
+own sds (`svi_guides.divergence`), instead of R-hat, Monte Carlo error and a regression:
+
+1. At a fixed rate, rounds get longer until the averages of two successive rounds lie within the
+   tolerance: the iterates have stopped drifting and their average is known well enough.
+2. A fixed rate leaves a bias that shrinks with the rate. So the rate is halved, starting from the
+   average, until the averages of two successive rates lie within the tolerance.
+
+When both hold, the last average is the answer; at the limit of steps the status says that they did
+not. The rule judges the optimiser, not the family: how far the best guide is from the posterior is
+for the Pareto k-hat of `log_weight` to say.
+
+References
+----------
+Welandawe, Andersen, Vehtari, Huggins (2024), A framework for improving the reliability of black-box
+variational inference, JMLR, arXiv:2203.15945.
+Dhaka, Catalina, Andersen, Magnusson, Huggins, Vehtari (2020), Robust, accurate stochastic
+optimization for variational inference, NeurIPS, arXiv:2009.00666.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from hierjax import checks
+from hierjax.arguments import Arguments
+from hierjax.density import Arrays, Density, make_density, starting_position
+from hierjax.draws import Draws, Status
+from hierjax.errors import SettingsError
+from hierjax.infer.program import Program
+from hierjax.infer.svi_guides import Guide, Parameters, Step, divergence, make_guide
+from hierjax.infer.svi_optimiser import make_optimiser
+
+GUIDES = ("normal", "lowrank", "multivariate")
+CHUNK = 100  # steps between two looks at the state
+SHORTEST_ROUND = 20.0  # in units of 1 / learning rate, the time in which a guide forgets its start
+CONSTRAIN_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class SVI:
+    """Settings of stochastic variational inference with a Gaussian guide.
+
+    Parameters
+    ----------
+    guide
+        Covariance of the guide on the unconstrained space: `"normal"` (diagonal, mean field; sds
+        come out too small where parameters are correlated), `"lowrank"` (diagonal plus low rank) or
+        `"multivariate"` (full; for up to a few hundred parameters).
+    learning_rate
+        First step size, in posterior sds; it is halved as the fit proceeds. The multivariate guide
+        starts at less where there are many parameters and few particles.
+    max_steps
+        Most optimiser steps; reaching them gives the status `NOT_CONVERGED`.
+    particles
+        Draws from the guide that estimate the gradient of one step, in antithetic pairs (even).
+    draws
+        Draws from the fitted guide.
+    tolerance
+        Accepted error of the optimiser in every marginal of the guide: means in sds; relative error
+        of sds times sqrt(2).
+    rank
+        Columns of the low-rank part; None is round(sqrt(number of parameters)), as in NumPyro.
+
+    Raises
+    ------
+    SettingsError
+        An option is out of range.
+    """
+
+    guide: str = "normal"
+    learning_rate: float = 0.1
+    max_steps: int = 100_000
+    particles: int = 10
+    draws: int = 1000
+    tolerance: float = 0.05
+    rank: int | None = None
+
+    def __post_init__(self) -> None:
+        checks.one_of("guide", self.guide, GUIDES)
+        checks.fraction("learning_rate", self.learning_rate)
+        checks.positive_int("max_steps", self.max_steps)
+        if checks.positive_int("particles", self.particles, minimum=2) % 2:
+            raise SettingsError(
+                f"`particles` come in pairs, so must be even; got {self.particles}."
+            )
+        checks.positive_int("draws", self.draws)
+        checks.fraction("tolerance", self.tolerance)
+        if self.rank is not None:
+            checks.positive_int("rank", self.rank)
+
+    @property
+    def name(self) -> str:
+        """The word for this method in `hierjax.fit(method=...)`."""
+        return "svi"
+
+    def program(self, fn: Callable[..., Any], data: Mapping[str, Any]) -> Program:
+        """Bind the settings to a model function."""
+        density = make_density(fn, Arguments.of(data), dict(data))
+        guide = make_guide(self.guide, density.size, self.rank)
+        optimiser = make_optimiser()
+        chunk = min(CHUNK, self.max_steps)
+        num_chunks = -(-self.max_steps // chunk)
+
+        def start(key: Array, arrays: Arrays) -> "_Run":
+            return _start(density, guide, optimiser, self, num_chunks, key, arrays)
+
+        def advance(run: "_Run", arrays: Arrays) -> tuple["_Run", None]:
+            def work(run: _Run) -> _Run:
+                moved = _run_chunk(density, guide, optimiser, self, chunk, run, arrays)
+                return _judge(guide, self, moved)
+
+            return jax.lax.cond(run.done, lambda run: run, work, run), None
+
+        def finish(run: "_Run", records: None, arrays: Arrays) -> Draws:
+            return _draw(density, guide, self, run, arrays)
+
+        return Program(
+            start=start,
+            advance=advance,
+            finish=finish,
+            num_chunks=num_chunks,
+            num_discarded=num_chunks,
+            report=_report,
+        )
+
+
+class _Run(NamedTuple):
+    """Where the optimisation stands."""
+
+    key: Array
+    chunk: Array
+    rate: Array
+    parameters: Parameters
+    optimiser: Any
+    round: "_Round"
+    last_stage: Parameters
+    stage: Array
+    answer: Parameters
+    distance: Array
+    elbo: Array
+    rates: Array
+    status: Array
+    done: Array
+
+
+class _Round(NamedTuple):
+    """Averages of iterates at one learning rate."""
+
+    total: Parameters
+    count: Array
+    length: Array
+    index: Array
+    previous: Parameters
+
+
+def _start(
+    density: Density,
+    guide: Guide,
+    optimiser: optax.GradientTransformation,
+    settings: SVI,
+    num_chunks: int,
+    key: Array,
+    arrays: Arrays,
+) -> _Run:
+    key, start_key = jax.random.split(key)
+    position, found = starting_position(density, start_key, arrays)
+    parameters = guide.start(position)
+    noise = jnp.zeros((1, guide.num_noise))
+    step = guide.ascent(parameters, noise, jnp.zeros((1, density.size)))
+    rate = jnp.asarray(min(settings.learning_rate, guide.stable_rate(settings.particles)))
+    nothing = jnp.full(num_chunks, jnp.nan)
+    return _Run(
+        key=key,
+        chunk=jnp.asarray(0),
+        rate=rate,
+        parameters=parameters,
+        optimiser=optimiser.init(step),
+        round=_new_round(parameters, SHORTEST_ROUND / rate),
+        last_stage=parameters,
+        stage=jnp.asarray(0),
+        answer=parameters,
+        distance=jnp.asarray(jnp.inf),
+        elbo=nothing,
+        rates=nothing,
+        status=jnp.where(found, Status.NOT_CONVERGED, Status.NO_FINITE_START),
+        done=~found,
+    )
+
+
+def _new_round(parameters: Parameters, length: Array) -> _Round:
+    zeros = jax.tree_util.tree_map(jnp.zeros_like, parameters)
+    return _Round(zeros, jnp.asarray(0), length, jnp.asarray(0), zeros)
+
+
+def _run_chunk(
+    density: Density,
+    guide: Guide,
+    optimiser: optax.GradientTransformation,
+    settings: SVI,
+    chunk: int,
+    run: _Run,
+    arrays: Arrays,
+) -> _Run:
+    """Take a chunk of steps, adding the iterates to the round's total."""
+
+    def step(carry: tuple[Parameters, Any, Parameters], index: Array) -> tuple[Any, Array]:
+        parameters, state, total = carry
+        key = jax.random.fold_in(run.key, run.chunk * chunk + index)
+        half = jax.random.normal(key, (settings.particles // 2, guide.num_noise))
+        # In antithetic pairs the noise of the location's gradient cancels as far as p is normal.
+        noise = jnp.concatenate([half, -half])
+        elbo, ascent = _elbo(density, guide, parameters, noise, arrays)
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(part)) for part in ascent.values()]))
+        updates, new_state = optimiser.update(ascent, state)
+        scaled = jax.tree_util.tree_map(lambda update: run.rate * update, updates)
+        # A step into overflow is not taken; the next one has other noise.
+        moved = _choose(finite, (guide.moved(parameters, scaled), new_state), (parameters, state))
+        total = jax.tree_util.tree_map(jnp.add, total, moved[0])
+        return (*moved, total), jnp.where(finite, elbo, jnp.nan)
+
+    zeros = jax.tree_util.tree_map(jnp.zeros_like, run.parameters)
+    carry = (run.parameters, run.optimiser, zeros)
+    (parameters, state, part), elbos = jax.lax.scan(step, carry, jnp.arange(chunk))
+    part = guide.aligned(part, run.round.total)
+    total = jax.tree_util.tree_map(jnp.add, run.round.total, part)
+    elbo = jnp.nanmean(elbos)
+    broken = ~jnp.isfinite(elbo)
+    return run._replace(
+        chunk=run.chunk + 1,
+        parameters=parameters,
+        optimiser=state,
+        round=run.round._replace(total=total, count=run.round.count + chunk),
+        elbo=run.elbo.at[run.chunk].set(elbo),
+        rates=run.rates.at[run.chunk].set(run.rate),
+        status=jnp.where(broken, Status.NOT_FINITE, run.status),
+        done=broken,
+    )
+
+
+def _elbo(
+    density: Density, guide: Guide, parameters: Parameters, noise: Array, arrays: Arrays
+) -> tuple[Array, Step]:
+    """Return the evidence lower bound E_q[log p] + entropy(q) and its gradient, from particles."""
+    places = guide.place(parameters, noise)
+    value_and_slope = jax.value_and_grad(density.log_density)
+    values, slopes = jax.vmap(lambda place: value_and_slope(place, arrays))(places)
+    elbo = jnp.mean(values) + guide.distribution(parameters).entropy()
+    return elbo, guide.ascent(parameters, noise, slopes)
+
+
+def _judge(guide: Guide, settings: SVI, run: _Run) -> _Run:
+    """Close the round if it is long enough, then the stage if the averages have settled."""
+    round_ = run.round
+    average = jax.tree_util.tree_map(lambda total: total / round_.count, round_.total)
+    # The first iterates of a later round are too few to replace what the round before had found.
+    better = (2 * round_.count >= round_.length) | ((run.stage == 0) & (round_.index == 0))
+    run = run._replace(answer=_choose(better, average, run.answer))
+    closed = round_.count >= round_.length
+    distance = divergence(guide, round_.previous, average)
+    settled = closed & (round_.index > 0) & (distance < settings.tolerance)
+
+    longer = _new_round(average, 2.0 * round_.length)._replace(
+        index=round_.index + 1, previous=average
+    )
+    next_round = _choose(closed, longer, round_)
+    rate = run.rate / 2
+    shortest = jnp.maximum(round_.length / 2, SHORTEST_ROUND / rate)
+    between_stages = divergence(guide, run.last_stage, average)
+    agreed = settled & (run.stage > 0) & (between_stages < settings.tolerance)
+    return run._replace(
+        rate=jnp.where(settled, rate, run.rate),
+        parameters=_choose(settled, average, run.parameters),
+        round=_choose(settled, _new_round(average, shortest), next_round),
+        last_stage=_choose(settled, average, run.last_stage),
+        stage=run.stage + settled,
+        distance=jnp.where(closed & (round_.index > 0), distance, run.distance),
+        status=jnp.where(agreed & ~run.done, Status.OK, run.status),
+        done=run.done | agreed,
+    )
+
+
+def _choose(condition: Array, yes: Any, no: Any) -> Any:
+    return jax.tree_util.tree_map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def _draw(density: Density, guide: Guide, settings: SVI, run: _Run, arrays: Arrays) -> Draws:
+    """Draw from the averaged guide and weigh each draw against the posterior."""
+    # Steps count up from 0, so that this key is none of theirs.
+    key = jax.random.fold_in(run.key, settings.max_steps + CHUNK)
+    noise = jax.random.normal(key, (settings.draws, guide.num_noise))
+    positions = guide.place(run.answer, noise)
+
+    def evaluate(position: Array) -> tuple[dict[str, Array], Array]:
+        return density.constrain(position, arrays), density.log_density(position, arrays)
+
+    # Equal batches: a shorter last one would be compiled a second time.
+    batch = -(-settings.draws // -(-settings.draws // CONSTRAIN_BATCH))
+    sites, log_density = jax.lax.map(evaluate, positions, batch_size=batch)
+    log_guide = guide.distribution(run.answer).log_prob(positions)
+    stats = {"log_weight": log_density - log_guide, "log_density": log_density}
+    trace = {"elbo": run.elbo, "learning_rate": run.rates}
+    sites, stats, trace = jax.tree_util.tree_map(lambda x: x[None], (sites, stats, trace))
+    return Draws(sites, stats, run.status[None], trace)
+
+
+def _report(run: _Run) -> dict[str, Any]:
+    return {
+        "phase": "optimising",
+        "done": run.done,
+        "failed": run.status == Status.NO_FINITE_START,
+        "ELBO": run.elbo[jnp.maximum(run.chunk - 1, 0)],
+        "step size": run.rate,
+        "change": run.distance,
+    }
