@@ -71,7 +71,7 @@ def _spread_text(graph: "LevelGraph", rows: str, spread: "Spread") -> str:
     unit = rows if rows.startswith("rows") else f"{rows} rows"
     if level is not None and level.indexes:
         unit = f"{rows} groups"
-    notes = [] if spread.least == spread.most else [f"median {spread.median:g}"]
+    notes = [] if spread.least == spread.most else [f"median {spread.median:,g}"]
     notes += [f"{spread.empty:,} empty"] if spread.empty else []
     return f"{spread} {unit}" + (f" ({', '.join(notes)})" if notes else "")
 
