@@ -22,7 +22,7 @@ class Case:
     """One reference posterior.
 
     `folder` is its place in the reference folder; `names(posterior)` gives the draws (chain, draw)
-    of every scalar under the reference's name.
+    of every scalar under the reference's name; `slow` ones run with `pytest -m slow`.
     """
 
     folder: str
@@ -30,6 +30,7 @@ class Case:
     method: "hj.NUTS"
     effects: str
     names: Callable[["hj.Posterior"], Names]
+    slow: bool = False
 
 
 def elements(name: str, draws: np.ndarray) -> dict[str, np.ndarray]:
@@ -126,15 +127,83 @@ def sleepstudy_names(posterior: "hj.Posterior") -> Names:
     return found | {"cor_Subject__Intercept__Days": draws["cor_Subject"][..., 0, 1]}
 
 
+def intercept_names(posterior: "hj.Posterior") -> Names:
+    """Names of a formula model whose groups have varying intercepts alone."""
+    found = {}
+    for site, draws in posterior.draws.items():
+        kind, _, factor = site.partition("_")
+        if kind == "sd":
+            found[f"{site}__Intercept"] = draws
+        elif kind == "r":
+            for j, label in enumerate(posterior.model.labels[factor]):
+                found[f"{site}[{label},Intercept]"] = draws[..., j]
+        elif draws.ndim == 3:
+            for k, level in enumerate(posterior.model.labels[factor]):
+                found[f"{site}{level}"] = draws[..., k]
+        else:
+            found[site] = draws
+    return found
+
+
+def cbpp() -> "hj.Model":
+    priors = {
+        "b_Intercept": dist.Normal(0.0, 2.5),
+        "b_period": dist.Normal(0.0, 2.5),
+        "sd_herd": dist.HalfNormal(1.0),
+    }
+    return hj.formula(
+        "incidence / size ~ 1 + period + (1 | herd)",
+        hj.load_data("cbpp"),
+        family="binomial",
+        priors=priors,
+    )
+
+
+def bcg() -> "hj.Model":
+    frame = hj.load_data("bcg")
+    priors = {"b_Intercept": dist.Normal(0.0, 1.0), "sd_trial": dist.HalfNormal(1.0)}
+    return hj.formula("yi ~ 1 + (1 | trial)", frame, known_sd="sei", priors=priors)
+
+
+def bcg_names(posterior: "hj.Posterior") -> Names:
+    """Quadrature also gives the effect of each trial, which mixes better than its two parts."""
+    found = dict(intercept_names(posterior))
+    for trial in posterior.model.labels["trial"]:
+        effect = found["b_Intercept"] + found[f"r_trial[{trial},Intercept]"]
+        found[f"b_Intercept+r_trial[{trial}]"] = effect
+    return found
+
+
+def penicillin() -> "hj.Model":
+    half_t = dist.FoldedDistribution(dist.StudentT(3.0, 0.0, 2.5))
+    priors = {"b_Intercept": dist.Normal(20.0, 10.0), "sd": half_t, "sigma": half_t}
+    return hj.formula(
+        "diameter ~ 1 + (1 | plate) + (1 | sample)", hj.load_data("penicillin"), priors=priors
+    )
+
+
+def pastes() -> "hj.Model":
+    priors = {
+        "b_Intercept": dist.Normal(60.0, 20.0),
+        "sd": dist.HalfNormal(5.0),
+        "sigma": dist.HalfNormal(5.0),
+    }
+    return hj.formula(
+        "strength ~ 1 + (1 | batch) + (1 | batch:cask)", hj.load_data("pastes"), priors=priors
+    )
+
+
 EIGHT_SCHOOLS = "posteriordb/eight_schools-eight_schools_noncentered"
 RADON_VARIABLE = "posteriordb/radon_mn-radon_variable_intercept_noncentered"
 RADON_HIERARCHICAL = "posteriordb/radon_mn-radon_hierarchical_intercept_noncentered"
+
+STEADY = hj.NUTS(target_accept=0.95, draws=2000)
 
 CASES = {
     "eight_schools": Case(
         EIGHT_SCHOOLS,
         eight_schools,
-        hj.NUTS(target_accept=0.95, draws=2000),
+        STEADY,
         "noncentred",
         eight_schools_names,
     ),
@@ -145,4 +214,10 @@ CASES = {
         RADON_HIERARCHICAL, radon_hierarchical, hj.NUTS(), "noncentred", radon_names
     ),
     "sleepstudy": Case("bayes/sleepstudy", sleepstudy, hj.NUTS(), "noncentred", sleepstudy_names),
+    "cbpp": Case("bayes/cbpp", cbpp, hj.NUTS(), "noncentred", intercept_names, slow=True),
+    "bcg": Case("bayes/meta_bcg", bcg, STEADY, "noncentred", bcg_names, slow=True),
+    "penicillin": Case(
+        "bayes/penicillin", penicillin, STEADY, "noncentred", intercept_names, slow=True
+    ),
+    "pastes": Case("bayes/pastes", pastes, STEADY, "noncentred", intercept_names, slow=True),
 }

@@ -9,7 +9,13 @@ from tests.reference.cases import CASES
 SEED = 20
 
 
-@pytest.fixture(scope="session", params=list(CASES))
+PARAMETERS = [
+    pytest.param(name, marks=[pytest.mark.slow] if case.slow else [])
+    for name, case in CASES.items()
+]
+
+
+@pytest.fixture(scope="session", params=PARAMETERS)
 def fitted(request):
     """(case, posterior) of one reference posterior."""
     case = CASES[request.param]
