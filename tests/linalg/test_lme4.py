@@ -100,7 +100,7 @@ def test_log_likelihood_and_coefficients_are_those_of_lme4(name, fixed):
         factorisation = jax.jit(factorise)(statistics, prior, answer["sigma"])
         assert abs(log_likelihood_of(factorisation) - answer["loglik"]) < 1e-4
         columns = conditional_mean(factorisation).columns
-        # lme4 stops where the likelihood is flat: its scales, and so its coefficients, are not exact.
+        # lme4 stops where the likelihood is flat, a little off the maximum.
         error = np.abs(columns - np.array(list(answer["fixef"].values())))
         assert np.all(error < 1e-3 * np.array(list(answer["se"].values())))
 
