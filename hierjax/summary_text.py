@@ -23,7 +23,8 @@ HEADINGS = {
 }
 SCALED = ("mean", "sd", "q5", "q50", "q95")
 UNKNOWN = "-"
-SHORTEST_NAME = 24
+LEFT_OUT = ("50%", "mcse")  # columns that make room for long names, in this order
+SHORTEST_NAME = 20
 INDENT = "  "
 
 
@@ -35,8 +36,8 @@ def summary_text(table: "pd.DataFrame", width: int = 100) -> str:
     table
         What `summary_table` returns.
     width
-        Characters a line. Where names are too long for it the median is left out, and names that
-        are still too long are cut in the middle.
+        Characters a line. Where names are too long for it the median and then the Monte Carlo
+        error are left out, and names that are still too long are cut in the middle.
     """
     if table.empty:
         return "(no parameters)"
@@ -48,8 +49,9 @@ def summary_text(table: "pd.DataFrame", width: int = 100) -> str:
     widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items()}
     names = [str(name) for name in table.index.get_level_values("parameter")]
     longest = max(map(len, names))
-    if _room(widths, width) < longest and "50%" in columns:
-        del columns["50%"], widths["50%"]
+    for name in LEFT_OUT:
+        if _room(widths, width) < longest and name in columns:
+            del columns[name], widths[name]
     room = min(longest, max(_room(widths, width), SHORTEST_NAME))
     names = [_shortened(name, room) for name in names]
     blocks = list(table.index.get_level_values("block"))
@@ -89,10 +91,10 @@ def _cells(table: "pd.DataFrame") -> dict[str, list[str]]:
     return cells
 
 
-def _decimals(spread: float, smallest: float = 20.0) -> int | None:
+def _decimals(spread: float, smallest: float = 10.0) -> int | None:
     """Decimal places that make `spread` a number of at least `smallest`; None for an exponent.
 
-    At 20 numbers are shown to a twentieth of their sd or better, at 1 an error keeps one digit.
+    At 10 numbers are shown to a tenth of their sd or better, at 1 an error keeps one digit.
     """
     if not math.isfinite(spread) or spread <= 0:
         return 2
