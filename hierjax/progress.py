@@ -92,4 +92,4 @@ def _make_bar() -> "Progress":
 
 def _number(value: Any) -> str:
     value = float(value)
-    return str(int(value)) if value == int(value) else f"{value:.3g}"
+    return str(int(value)) if value.is_integer() else f"{value:.3g}"
