@@ -179,7 +179,7 @@ def _start(
     step = guide.ascent(parameters, noise, jnp.zeros((1, density.size)))
     rate = jnp.asarray(min(settings.learning_rate, guide.stable_rate(settings.particles)))
     nothing = jnp.full(num_chunks, jnp.nan)
-    return _Run(
+    run = _Run(
         key=key,
         chunk=jnp.asarray(0),
         rate=rate,
@@ -195,6 +195,8 @@ def _start(
         status=jnp.where(found, Status.NOT_CONVERGED, Status.NO_FINITE_START),
         done=~found,
     )
+    # Weak types would become strong in the first chunk, and the second be compiled anew.
+    return jax.tree_util.tree_map(lambda x: jax.lax.convert_element_type(x, x.dtype), run)
 
 
 def _new_round(parameters: Parameters, length: Array) -> _Round:
