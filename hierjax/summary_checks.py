@@ -64,6 +64,8 @@ class Diagnostics:
     ----------
     method, num_chains, num_draws
         Method and size of the run; draws of each chain.
+    noncentred
+        Whether group effects were sampled as standardised deviations.
     rhat, ess_bulk, ess_tail
         Worst over all parameters; None where chains cannot be compared (approximations).
     divergences, divergence_fraction
@@ -87,6 +89,7 @@ class Diagnostics:
     method: str
     num_chains: int
     num_draws: int
+    noncentred: bool
     rhat: Extreme | None
     ess_bulk: Extreme | None
     ess_tail: Extreme | None
@@ -186,8 +189,10 @@ def _divergence_check(facts: Diagnostics) -> Check:
         False,
         f"{count:,} divergent {noun} ({share}): the sampler met a region it cannot follow, often "
         "the funnel where a level's sd is near zero, and means may be biased",
-        'Sample the effects as standardised deviations (effects="noncentred"); if that is done '
-        "already, take smaller steps: NUTS(target_accept=0.95).",
+        "Take smaller steps, NUTS(target_accept=0.95), or put tighter priors on the levels' sds."
+        if facts.noncentred
+        else 'Sample the effects as standardised deviations (effects="noncentred"); if divergences '
+        "stay, take smaller steps: NUTS(target_accept=0.95).",
     )
 
 
@@ -220,13 +225,19 @@ def _ess_check(facts: Diagnostics, name: str, worst: Extreme | None, of: str) ->
         False,
         f"{worst.parameter} has only {worst.value:,.0f} effective draws for {of} ({name})",
         f"Run more draws, e.g. NUTS(draws={_more_draws(facts.num_draws, wanted, worst.value)}), "
-        'or make sampling easier: effects="noncentred", tighter priors on the levels\' sds.',
+        f"or make sampling easier: {_easier(facts)}.",
     )
 
 
 def _too_few(name: str) -> Check:
     problem = f"{name} cannot be computed: fewer than 4 draws a chain, or none that moved"
     return Check(name, "not known", False, problem, "Run more draws, e.g. NUTS(draws=1000).")
+
+
+def _easier(facts: Diagnostics) -> str:
+    """Say what makes a hierarchical model easier to sample, less what was done already."""
+    priors = "tighter priors on the levels' sds (see model.priors())"
+    return priors if facts.noncentred else f'effects="noncentred", or {priors}'
 
 
 def _more_draws(num_draws: int, wanted: float, found: float) -> int:
@@ -268,8 +279,7 @@ def _energy_checks(facts: Diagnostics) -> list[Check]:
             False,
             f"E-BFMI is {smallest:.2f}: the sampler explores the tails slowly, as happens with "
             "heavy tails or a level's sd that the data hardly determine",
-            "Put tighter priors on the levels' sds (see model.priors()), or sample with "
-            'effects="noncentred".',
+            f"Make sampling easier: {_easier(facts)}.",
         )
     ]
 

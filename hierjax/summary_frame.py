@@ -96,7 +96,8 @@ def is_approximate(info: FitInfo | None, stats: Draws) -> bool:
 
 def _columns(model: Model, draws: Draws, wanted: Callable[[str], bool]) -> list[_Column]:
     blocks = blocks_of(model)
-    chosen = [site for site in draws if site in blocks and wanted(site)]
+    # In the order of the model function: jitted programs return their sites sorted by name.
+    chosen = [site for site in blocks if site in draws and wanted(site)]
     order = list(BLOCK_TITLES)
     found = []
     for site in sorted(chosen, key=lambda site: order.index(blocks[site])):

@@ -66,6 +66,15 @@ def test_blocks_and_parameters():
     ]
 
 
+def test_order_is_that_of_the_model_and_not_of_the_draws():
+    draws = good_draws()
+    table = summary.summary_table(radon_model(), dict(sorted(draws.items())), effects=True)
+    assert list(table.index) == list(
+        summary.summary_table(radon_model(), draws, effects=True).index
+    )
+    assert table.index[0][1] == "sd_county[Intercept]"
+
+
 def test_effects_are_a_block_of_their_own():
     table = summary.summary_table(radon_model(), good_draws(), effects=True)
     effects = table.loc["effects"]
@@ -261,6 +270,18 @@ def test_each_problem_is_named_with_its_remedy(spoil):
     assert found.verdict.startswith("Check: ")
     assert re.search(text, found.verdict)
     assert bad[name].remedy in str(found)
+
+
+@pytest.mark.parametrize("spoil", [diverge, walk, slow_energy])
+def test_a_remedy_that_was_taken_is_not_offered_again(spoil):
+    draws, stats = good_draws(), good_stats()
+    spoil(draws, stats)
+    before = summary.diagnose(radon_model(), draws, stats, INFO)
+    done = dataclasses.replace(INFO, effects={"r_county": "noncentred"})
+    after = summary.diagnose(radon_model(), draws, stats, done)
+    assert "noncentred" in before.verdict
+    assert "noncentred" not in str(after)
+    assert "tighter priors on the levels' sds" in after.verdict
 
 
 def test_a_verdict_lists_the_other_problems():
