@@ -3,7 +3,7 @@
 The formulas are those of Vehtari et al. (2021) as ArviZ computes them, written once for all
 parameters of a model together. They are plain NumPy in double precision on purpose: draws are on
 the host by the time they are judged, a float32 fit must not have float32 diagnostics, and nothing
-has to be compiled (1,000 parameters x 4 chains x 1,000 draws: 0.6 s here, 8 s with blackjax's
+has to be compiled (1,000 parameters x 4 chains x 1,000 draws: 0.7 s here, 8 s with blackjax's
 functions under jit, 6 s with ArviZ's loop over parameters; two cores). Inside a jitted program
 use `blackjax.diagnostics`.
 
