@@ -8,8 +8,8 @@ Each tool runs in a fresh process without a compilation cache on disk. It fits t
 difference is the time to compile), and new data of the same shape. Importing is timed apart.
 Effective sample sizes are rank-normalised bulk ones by arviz-stats, the smallest over all
 parameters, group effects included. CPU seconds count all threads, and stay fair on a machine that
-is shared. Accuracy: the largest gap between a posterior mean and that of
-the better NumPyro fit, in posterior sds (Monte Carlo error is about 1 / sqrt(ESS) of each).
+is shared. Accuracy: the largest gap between a posterior mean and that of the better NumPyro fit, in
+posterior sds (Monte Carlo error is about 1 / sqrt(ESS) of each).
 """
 
 import argparse
@@ -47,9 +47,9 @@ class Row:
     error: str = ""
 
     @property
-    def ess_per_second(self) -> float:
-        """Effective draws per second of running, warm-up included and compiling not."""
-        return self.minimum_ess / self.run_seconds
+    def ess_per_cpu_second(self) -> float:
+        """Effective draws per CPU second of running, warm-up included and compiling not."""
+        return self.minimum_ess / self.cpu_seconds[1]
 
 
 def measure(problem_name: str, tool: str, seed: int) -> Row:
@@ -136,7 +136,7 @@ def table(rows: list[Row]) -> str:
     """Return the rows as a Markdown table."""
     header = (
         "| problem | tool | first fit, s (CPU s) | of it compiling, s | run, s (CPU s) "
-        "| new data, s (CPU s) | min bulk ESS | ESS per s of run | divergences "
+        "| new data, s (CPU s) | min bulk ESS | ESS per CPU s of run | divergences "
         "| largest gap of a mean, sd |"
     )
     lines = [header, "|---|---|" + "---:|" * 8]
@@ -149,7 +149,7 @@ def table(rows: list[Row]) -> str:
             f"| {row.problem} | {row.tool} | {row.first_seconds:.1f} {cpu[0]} "
             f"| {row.compile_seconds:.1f} | {row.run_seconds:.1f} {cpu[1]} "
             f"| {row.new_data_seconds:.1f} {cpu[2]} "
-            f"| {row.minimum_ess:.0f} ({row.worst_parameter}) | {row.ess_per_second:.0f} "
+            f"| {row.minimum_ess:.0f} ({row.worst_parameter}) | {row.ess_per_cpu_second:.0f} "
             f"| {row.divergences} | {largest_gap(row, rows):.2f} |"
         )
     return "\n".join(lines)

@@ -89,7 +89,7 @@ def test_failure_is_a_row_and_the_gap_is_from_the_better_fit_by_hand():
     assert [largest_gap(r, rows) for r in rows[:3]] == [0.25, 4.0, 0.0]
     text = table(rows)
     assert (
-        "| p | hierjax | 5.0 (7.0) | 3.0 | 2.0 (4.0) | 2.0 (4.0) | 900 (b) | 450 | 0 | 0.25 |"
+        "| p | hierjax | 5.0 (7.0) | 3.0 | 2.0 (4.0) | 2.0 (4.0) | 900 (b) | 225 | 0 | 0.25 |"
         in text
     )
     assert "| p | other | failed: ValueError: no |" in text
