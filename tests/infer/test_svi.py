@@ -119,6 +119,21 @@ def test_statistics_and_trace_have_their_shapes(gaussian_fits):
     assert abs(last - draws.stats["log_weight"].mean()) < 0.1
 
 
+def test_the_answer_is_an_average_of_iterates(gaussian_fits):
+    data, runners, _ = gaussian_fits
+    runner = runners["normal"]
+    arrays = tuple(map(jnp.asarray, runner.arguments.arrays(data)))
+    _, covariance = models.known_variances_posterior(**data)
+    exact = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
+    state = runner.start(jax.random.key(0), arrays)
+    errors = []
+    for _ in range(14):  # rounds of 2, 4 and 8 chunks at the first rate
+        state, _ = runner.advance(state, arrays)
+        errors.append(np.log(state.parameters["auto_scale"] / exact))
+    of_answer = np.log(state.answer["auto_scale"] / exact)
+    assert np.sqrt(np.mean(of_answer**2)) < 0.4 * np.sqrt(np.mean(np.square(errors[6:-1])))
+
+
 def test_a_seed_fixes_the_draws_and_another_changes_them(gaussian_fits):
     data, runners, fits = gaussian_fits
     again, other = runners["normal"](data), runners["normal"](data, seed=1)
@@ -142,9 +157,10 @@ def spread_scales(mean, scale_tril):
 
 
 def test_scales_a_thousandfold_apart_and_a_start_far_out_do_not_fool_the_verdict():
-    sd = np.geomspace(0.01, 10.0, 5)
-    covariance = np.outer(sd, sd) * (0.5 + 0.5 * np.eye(5))
-    mean = np.linspace(-5.0, 5.0, 5)
+    # correlations of 0.9 make mean-field optimisation slow: a hasty verdict is far from the answer
+    sd = np.geomspace(0.01, 10.0, 8)
+    covariance = np.outer(sd, sd) * (0.9 + 0.1 * np.eye(8))
+    mean = np.linspace(-5.0, 5.0, 8)
     data = {"mean": mean, "scale_tril": np.linalg.cholesky(covariance)}
     draws = Runner(SVI(draws=4000), spread_scales, data)(data)
     assert draws.status == Status.OK
@@ -189,12 +205,12 @@ def simple(y):
 
 
 def test_the_limit_of_steps_is_a_status():
-    data = {"y": np.array([2.0, 3.0, 4.0])}
-    draws = Runner(SVI(max_steps=130, draws=10), simple, data)(data)
+    data = {"y": np.array([20.0, 30.0, 40.0])}
+    draws = Runner(SVI(max_steps=60, draws=10), simple, data)(data)
     assert draws.status == Status.NOT_CONVERGED
-    assert draws.trace["elbo"].shape == (1, 2)
-    # the answer is the average so far and not the start
-    assert abs(draws.sites["mu"].mean() - 2.25) < 1.5
+    assert draws.trace["elbo"].shape == (1, 1)
+    # the answer is the average so far and not the start, which lies within 2 of the origin
+    assert draws.sites["mu"].mean() > 4.0
 
 
 def test_the_sampler_runs_under_vmap_over_keys():
