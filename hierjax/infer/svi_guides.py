@@ -156,9 +156,7 @@ class MultivariateGuide:
     def moved(self, parameters: Parameters, step: Step) -> Parameters:
         """Shift by the scale matrix, and multiply it by a lower triangular matrix near identity."""
         loc, scale_tril = parameters["auto_loc"], parameters["auto_scale_tril"]
-        # Many elements that each move a little can together turn a large matrix inside out.
-        spread = step["spread"]
-        spread = spread * jnp.minimum(1.0, LARGEST_TURN / (jnp.linalg.norm(spread) + 1e-30))
+        spread = _limited(step["spread"], LARGEST_TURN)
         diagonal = jnp.diagonal(spread)
         factor = spread + jnp.diag(jnp.exp(diagonal) - diagonal)
         return {
@@ -238,7 +236,9 @@ class LowRankGuide:
         loc, scale = parameters["auto_loc"], parameters["auto_scale"]
         relative = self._relative(parameters)
         stretched = scale * jnp.exp(step["spread"])
-        turned = (relative + step["factor"]) @ (jnp.eye(self.rank) + step["turn"])
+        longest = LARGEST_TURN * (1.0 + jnp.linalg.norm(relative))
+        turn = jnp.eye(self.rank) + _limited(step["turn"], LARGEST_TURN)
+        turned = (relative + _limited(step["factor"], longest)) @ turn
         return {
             "auto_loc": loc + scale * _lengths(relative) * step["location"],
             "auto_scale": stretched,
@@ -293,6 +293,11 @@ def divergence(guide: Guide, one: Parameters, other: Parameters) -> Array:
 def _mean_outer(left: Array, right: Array) -> Array:
     """Mean over particles of the outer products of rows."""
     return left.T @ right / len(left)
+
+
+def _limited(change: Array, longest: Array | float) -> Array:
+    """Shorten a change: many elements that each move a little can turn a matrix inside out."""
+    return change * jnp.minimum(1.0, longest / (jnp.linalg.norm(change) + 1e-30))
 
 
 def _lengths(factor: Array) -> Array:
