@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hierjax.errors import FileError, HierjaxError
+from hierjax.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ class MethodName(enum.StrEnum):
 
 
 DEBUG = {"on": False}
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 @app.callback()
@@ -69,11 +71,15 @@ def fit(
         if method is MethodName.svi
         else hierjax.NUTS(chains=chains, warmup=warmup, draws=draws)
     )
-    posterior = hierjax.fit(model, method=chosen, seed=seed)
-    typer.echo(posterior.report())
-    typer.echo("")
-    for path in write_results(posterior, out):
-        typer.echo(f"wrote {path}")
+    try:
+        posterior = hierjax.fit(model, method=chosen, seed=seed)
+        typer.echo(posterior.report())
+        typer.echo("")
+        for path in write_results(posterior, out):
+            typer.echo(f"wrote {path}")
+    except KeyboardInterrupt:
+        typer.echo("stopped; no half-written file is left behind.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def read_table(source: str) -> "pd.DataFrame":
@@ -91,7 +97,7 @@ def read_table(source: str) -> "pd.DataFrame":
         raise FileError(
             f"{source}: files of type {path.suffix or 'no suffix'!r} cannot be read; use .csv, "
             f".csv.gz or .parquet, or one of the packaged data sets: "
-            f"{', '.join(hierjax.datasets().index)}."
+            f"{', '.join(hierjax.datasets()['name'])}."
         )
     if not path.exists():
         raise FileError(f"{source}: there is no such file.")
@@ -107,7 +113,7 @@ def write_results(posterior: "Posterior", folder: Path) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     written = [posterior.save(folder / "posterior.nc"), folder / "summary.csv"]
-    posterior.summary(effects=True).to_csv(written[-1])
+    write_whole(written[-1], [posterior.summary(effects=True).to_csv().encode()])
     for kind in available_plots(posterior.model):
         posterior.plot(kind, path=folder / f"{kind}.png")
         written.append(folder / f"{kind}.png")
@@ -122,12 +128,24 @@ def data(
     import hierjax
 
     if name is None:
-        typer.echo(hierjax.datasets().to_string())
+        table = hierjax.datasets()[["name", "rows", "structure"]]
+        typer.echo(table.to_string(index=False, justify="left", formatters=_left(table)))
+        typer.echo("\n`hierjax data NAME` shows columns, source and licence.")
         return
     frame = hierjax.load_data(name)
-    for key, value in frame.attrs.items():
-        typer.echo(f"{key}: {value}")
-    typer.echo(frame.head(10).to_string())
+    columns = frame.attrs["columns"]
+    for key in ("description", "source", "licence", "citation"):
+        typer.echo(f"{key}: {frame.attrs[key]}")
+    typer.echo("columns:")
+    for column, meaning in columns.items():
+        typer.echo(f"  {column}: {meaning}")
+    typer.echo(f"first of {len(frame):,} rows:\n{frame.head(6).to_string(index=False)}")
+
+
+def _left(table: "pd.DataFrame") -> dict[str, Any]:
+    """Formatters that align columns of text on the left."""
+    texts = [name for name in table if table[name].dtype.kind != "i"]
+    return {name: f"{{:<{table[name].str.len().max()}}}".format for name in texts}
 
 
 @app.command()
@@ -153,6 +171,3 @@ def main() -> None:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("stopped; nothing half-written is left behind.", err=True)
-        sys.exit(130)

@@ -57,8 +57,9 @@ def fit(
     seed
         The same seed, model, data and settings give the same draws.
     effects
-        How group effects are sampled: `"centred"` as the model writes them, `"noncentred"` as
-        standardised deviations, `"auto"` non-centred for formulas and as written for functions.
+        How group effects are sampled: `"centred"` as the model writes them, `"noncentred"` (or
+        `"auto"`) as standardised deviations from their level's mean, which is exact and avoids the
+        funnel at small sds. Either way the posterior has the sites of the model as written.
     progress
         Show a progress bar on standard error.
     dtype
@@ -150,13 +151,16 @@ def sampler(
 
 @dataclasses.dataclass(frozen=True)
 class _Compiled:
-    """A program with its three functions compiled for one set of shapes."""
+    """A program with its three functions compiled for one set of shapes.
+
+    `records` are the shapes of the kept records, stacked.
+    """
 
     program: Program
     start: Callable[..., Any]
     advance: Callable[..., Any]
     finish: Callable[..., Any]
-    sites: frozenset[str]
+    records: Any
 
 
 def _as_model(model: Model | str, data: Any, formula_options: Mapping[str, Any]) -> Model:
@@ -196,7 +200,7 @@ def _as_method(method: str | Method) -> Method:
 def _parametrise(model: Model, effects: str) -> tuple[Callable[..., Any], dict[str, str]]:
     """Return the model function to sample and, for each group effect, how it is sampled."""
     checks.one_of("effects", effects, EFFECTS)
-    if effects == "centred" or (effects == "auto" and model.origin is None):
+    if effects == "centred":
         return model.fn, {}
     fn, sites = noncentre(model.fn, model.data)
     return fn, dict.fromkeys(sites, "noncentred")
@@ -240,15 +244,15 @@ def _compile(
         _, record = jax.eval_shape(program.advance, state, arrays)
         kept = program.num_chunks - program.num_discarded
 
-        def finish(state: Any, records: Any, arrays: Any) -> Draws:
-            stacked = None
-            if records:
-                stacked = jax.tree_util.tree_map(lambda *chunks: jnp.stack(chunks), *records)
-            return _named(program.finish(state, stacked, arrays), keep)
+        records = jax.tree_util.tree_map(
+            lambda leaf: jax.ShapeDtypeStruct((kept, *leaf.shape), leaf.dtype), record
+        )
 
-        records = (record,) * kept
+        def finish(state: Any, records: Any, arrays: Any) -> Draws:
+            return _named(program.finish(state, records, arrays), keep)
+
         compiled_finish = jax.jit(finish).lower(state, records, arrays).compile()
-        return _Compiled(program, start, advance, compiled_finish, keep)
+        return _Compiled(program, start, advance, compiled_finish, records)
 
     started = time.perf_counter()
     identity = (fn, method, arguments, signature(arrays), precision, jax.default_backend())
@@ -265,17 +269,22 @@ def _run(compiled: _Compiled, key: jax.Array, model: Model, display: ProgressDis
     program = compiled.program
     arrays = _device_arrays(Arguments.of(model.data), model)
     state = compiled.start(key, arrays)
-    records = []
+    chunks = []
     _raise_if_failed(program, state)
     for chunk in range(program.num_chunks):
         state, record = compiled.advance(state, arrays)
         if chunk >= program.num_discarded:
-            records.append(record)
+            chunks.append(jax.device_get(record))
         report = {name: np.asarray(value) for name, value in program.report(state).items()}
         display.advance(chunk + 1, program.num_chunks, report)
         if bool(report.get("done", False)):
             break
-    return compiled.finish(state, tuple(records), arrays)
+    records = jax.tree_util.tree_map(
+        lambda whole, *parts: np.reshape(parts, whole.shape).astype(whole.dtype),
+        compiled.records,
+        *chunks,
+    )
+    return compiled.finish(state, records, arrays)
 
 
 def _recorded(values: np.ndarray) -> tuple[float, ...]:

@@ -5,14 +5,11 @@ do not look behind their own data, so that a sealed NetCDF file is a NetCDF file
 ours sees a changed or missing byte before it parses any.
 """
 
-import contextlib
 import hashlib
-import os
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 from hierjax.errors import FileError
+from hierjax.files import write_whole
 
 SEAL = b"hierjax sealed\n\0"
 SEAL_LENGTH = len(SEAL) + hashlib.sha256().digest_size
@@ -30,21 +27,7 @@ def write_sealed(path: Path, content: bytes | memoryview) -> None:
     FileError
         The file cannot be written.
     """
-    digest = hashlib.sha256(content).digest()
-    try:
-        with _replacing(path) as part:
-            with open(part, "xb") as file:
-                for piece in (content, SEAL, digest):
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-    except OSError as error:
-        raise FileError(
-            f"{path}: cannot be written ({error.strerror or error}); nothing was changed there. "
-            "Check the folder, its permissions and the free space."
-        ) from error
-    _sync_folder(path.parent)
+    write_whole(path, (content, SEAL, hashlib.sha256(content).digest()))
 
 
 def read_sealed(path: Path) -> bytes:
@@ -77,25 +60,3 @@ def read_sealed(path: Path) -> bytes:
             "Copy it again from where it was made."
         )
     return content
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Name for a temporary file in the folder of `path`; nothing is left of it afterwards."""
-    part = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.part"
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name of a file survive a crash of the machine, where folders can be synced."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

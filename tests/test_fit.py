@@ -81,6 +81,9 @@ def test_noncentred_effects_keep_their_names():
     fitted = hj.fit(schools(), method=SHORT, effects="noncentred", progress=False)
     assert set(fitted.draws) == {"mu", "tau", "theta"}
     assert fitted.info.effects == {"theta": "noncentred"}
+    as_written = hj.fit(schools(), method=SHORT, effects="centred", progress=False)
+    assert as_written.info.effects == {}
+    assert not np.array_equal(as_written.draws["theta"], fitted.draws["theta"])
 
 
 def test_float32():

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hierjax"
 
 LAYERS = (
-    ("errors", "checks", "cache"),
+    ("errors", "checks", "cache", "files"),
     ("linalg", "groups", "ragged", "optimise", "diagnostics", "draws"),
     ("arguments", "trace", "provenance", "levels", "level", "relations", "model", "names",
      "density", "validation"),

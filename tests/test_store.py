@@ -21,7 +21,7 @@ import xarray
 from numpyro.distributions import constraints
 from scipy import stats as scipy_stats
 
-from hierjax import store, store_file
+from hierjax import files, store, store_file
 from hierjax.draws import FitInfo
 from hierjax.errors import FileError
 from hierjax.formula import formula
@@ -292,7 +292,7 @@ def test_a_full_disk_leaves_the_older_file(target, monkeypatch, place):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store_file.os, place, full)
+    monkeypatch.setattr(files.os, place, full)
     with pytest.raises(FileError, match=r"cannot be written \(No space left on device\)"):
         store_file.write_sealed(target, b"newer")
     assert target.read_bytes() == b"older"
@@ -303,7 +303,7 @@ def test_an_interrupt_leaves_the_older_file(target, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store_file.os, "fsync", interrupt)
+    monkeypatch.setattr(files.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         store_file.write_sealed(target, b"newer")
     assert target.read_bytes() == b"older"

@@ -33,7 +33,8 @@ class Program:
     num_chunks
         Most chunks that a run takes.
     num_discarded
-        The records of this many first chunks are not kept (warm-up).
+        The records of this many first chunks are not kept (warm-up). A method that can stop early
+        keeps none.
     report
         `report(state) -> {name: scalar}` for the progress display; `"done"`, if there, says that
         the remaining chunks are not needed.

@@ -1,12 +1,10 @@
 """The look of all plots in one place, and writing them so that no half-written file remains."""
 
-import contextlib
-import os
-import uuid
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hierjax.errors import FileError
+from hierjax.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,19 +57,9 @@ def write_png(figure: "Figure", path: str | Path | None) -> "Figure":
     """
     if path is None:
         return figure
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        figure.savefig(part, format="png", dpi=RESOLUTION)
-        os.replace(part, path)
-    except OSError as error:
-        raise FileError(
-            f"{path}: cannot be written ({error.strerror or error}). Check the folder, its "
-            "permissions and the free space."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=RESOLUTION)
+    write_whole(Path(path), [image.getbuffer()])
     return figure
 
 

@@ -1,0 +1,125 @@
+"""The command line as a person meets it: output, files, errors in one line, exit codes, Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+import hierjax as hj
+from hierjax import cli
+
+RADON = "log_radon ~ floor + (1 | county)"
+FILES = {"posterior.nc", "summary.csv", "trace.png", "forest.png", "shrinkage.png", "levels.png"}
+
+
+def run(monkeypatch, capsys, *arguments):
+    """Run the command in this process; return exit code, standard output and standard error."""
+    monkeypatch.setattr(sys, "argv", ["hierjax", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    printed = capsys.readouterr()
+    return stopped.value.code, printed.out, printed.err
+
+
+def test_fit_prints_levels_summary_and_verdict_and_writes_everything(monkeypatch, capsys, tmp_path):
+    out = tmp_path / "results"
+    code, printed, _ = run(
+        monkeypatch, capsys, "fit", RADON, "--data", "radon", "--out", str(out),
+        "--chains", "2", "--warmup", "200", "--draws", "150",
+    )  # fmt: skip
+    assert code == 0
+    for part in ("└─ county: 85 groups", "level sds and correlations", "coefficients", "b_floor"):
+        assert part in printed
+    assert printed.index("county: 85") < printed.index("b_Intercept  ") < printed.index("wrote")
+    assert {path.name for path in out.iterdir()} == FILES
+    table = pd.read_csv(out / "summary.csv")
+    assert {"block", "parameter", "mean", "rhat"} <= set(table.columns)
+    assert "r_county[AITKIN]" in set(table["parameter"])
+    posterior = hj.load(out / "posterior.nc")
+    assert posterior.draws["r_county"].shape == (2, 150, 85)
+    for path in out.glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit", "y ~ x + (1 | g", "--data", "radon"), "error: This bracket is never closed"),
+        (("fit", "log_radon ~ flor", "--data", "radon"), "Did you mean `floor`"),
+        (("fit", RADON, "--data", "radom"), "Did you mean 'radon'"),
+        (("fit", RADON, "--data", "nowhere.csv"), "nowhere.csv: there is no such file"),
+        (("fit", RADON, "--data", "table.xlsx"), "files of type '.xlsx' cannot be read"),
+        (("fit", RADON, "--data", "radon", "--family", "gausian"), "There is no family"),
+        (("fit", RADON, "--data", "radon", "--draws", "0"), "`draws` must be an integer"),
+        (("data", "nosuch"), "There is no data set 'nosuch'"),
+    ],
+)
+def test_errors_are_one_readable_line_without_a_traceback(
+    monkeypatch, capsys, tmp_path, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = run(monkeypatch, capsys, *arguments)
+    assert code == 1
+    assert message in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_error_itself(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["hierjax", "--debug", "data", "nosuch"])
+    with pytest.raises(hj.errors.HierjaxError):
+        cli.main()
+
+
+def test_a_file_of_ones_own(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "mine.csv"
+    hj.load_data("pastes").to_csv(path, index=False)
+    code, printed, _ = run(
+        monkeypatch, capsys, "levels", "strength ~ 1 + (1 | batch/cask)", "--data", str(path)
+    )
+    assert code == 0
+    assert "batch:cask: 30 groups of 2 rows" in printed
+    assert "sd_batch" in printed
+
+
+def test_a_damaged_file_is_an_error_of_ours(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "broken.parquet"
+    path.write_bytes(b"not a table")
+    code, _, errors = run(monkeypatch, capsys, "levels", RADON, "--data", str(path))
+    assert code == 1
+    assert "cannot be read as a table" in errors
+
+
+def test_data_lists_and_shows_data_sets(monkeypatch, capsys):
+    _, printed, _ = run(monkeypatch, capsys, "data")
+    assert all(name in printed for name in hj.datasets()["name"])
+    assert max(map(len, printed.splitlines())) <= 100
+    _, printed, _ = run(monkeypatch, capsys, "data", "bcg")
+    assert "Colditz" in printed
+    assert "yi: log relative risk" in printed
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+    command = [sys.executable, "-m", "hierjax", "fit", RADON, "--data", "radon"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [*command, "--draws", "1000000", "--out", "results"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # the levels are printed: the fit begins
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == cli.INTERRUPTED, errors
+    assert "stopped" in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
