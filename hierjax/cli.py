@@ -1,6 +1,7 @@
 """The command line: the same words as the Python interface."""
 
 import enum
+import importlib.metadata
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,13 +32,32 @@ class MethodName(enum.StrEnum):
     svi = "svi"
 
 
+class Effects(enum.StrEnum):
+    """Parametrisations of group effects."""
+
+    auto = "auto"
+    centred = "centred"
+    noncentred = "noncentred"
+
+
 DEBUG = {"on": False}
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop, if asked to."""
+    if wanted:
+        typer.echo(importlib.metadata.version("hierjax"))
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option(help="Show the whole traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+    ] = False,
 ) -> None:
     """Fit hierarchical (multilevel) Bayesian models."""
     DEBUG["on"] = debug
@@ -53,6 +73,10 @@ def fit(
     chains: Annotated[int, typer.Option(help="Chains of NUTS.")] = 4,
     warmup: Annotated[int, typer.Option(help="Warm-up transitions of each chain.")] = 1000,
     draws: Annotated[int, typer.Option(help="Kept draws of each chain.")] = 1000,
+    target_accept: Annotated[
+        float, typer.Option(help="Acceptance of NUTS; raise it to remove divergences.")
+    ] = 0.8,
+    effects: Annotated[Effects, typer.Option(help="How group effects are sampled.")] = Effects.auto,
     seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
     trials: Annotated[str | None, typer.Option(help="Column with binomial trials.")] = None,
     weights: Annotated[str | None, typer.Option(help="Column with weights.")] = None,
@@ -69,10 +93,10 @@ def fit(
     chosen = (
         hierjax.SVI()
         if method is MethodName.svi
-        else hierjax.NUTS(chains=chains, warmup=warmup, draws=draws)
+        else hierjax.NUTS(chains=chains, warmup=warmup, draws=draws, target_accept=target_accept)
     )
     try:
-        posterior = hierjax.fit(model, method=chosen, seed=seed)
+        posterior = hierjax.fit(model, method=chosen, seed=seed, effects=effects.value)
         typer.echo(posterior.report())
         typer.echo("")
         for path in write_results(posterior, out):
@@ -128,8 +152,8 @@ def data(
     import hierjax
 
     if name is None:
-        table = hierjax.datasets()[["name", "rows", "structure"]]
-        typer.echo(table.to_string(index=False, justify="left", formatters=_left(table)))
+        for row in hierjax.datasets().to_dict("records"):
+            typer.echo(f"{row['name']:<14}{row['rows']:>7,} rows  {row['structure']}")
         typer.echo("\n`hierjax data NAME` shows columns, source and licence.")
         return
     frame = hierjax.load_data(name)
@@ -140,12 +164,6 @@ def data(
     for column, meaning in columns.items():
         typer.echo(f"  {column}: {meaning}")
     typer.echo(f"first of {len(frame):,} rows:\n{frame.head(6).to_string(index=False)}")
-
-
-def _left(table: "pd.DataFrame") -> dict[str, Any]:
-    """Formatters that align columns of text on the left."""
-    texts = [name for name in table if table[name].dtype.kind != "i"]
-    return {name: f"{{:<{table[name].str.len().max()}}}".format for name in texts}
 
 
 @app.command()

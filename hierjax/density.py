@@ -17,6 +17,7 @@ from hierjax.errors import ModelError
 from hierjax.trace import abstract_trace
 
 Arrays = tuple[Any, ...]
+LARGEST_BATCH = 256  # draws mapped to sites at a time: bounds memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,23 @@ def starting_position(
     nothing = (jnp.asarray(0), jnp.zeros(density.size), jnp.asarray(False))
     _, position, found = jax.lax.while_loop(searching, again, nothing)
     return position, found
+
+
+def even_batch(count: int) -> int:
+    """Batch size of at most `LARGEST_BATCH`, even: a shorter last batch would compile twice."""
+    return -(-count // -(-count // LARGEST_BATCH))
+
+
+def constrain_all(density: Density, position: Array, arrays: Arrays) -> dict[str, Array]:
+    """Map positions (chain, draw, size) to sites, a bounded number of draws at a time."""
+    chains, draws, size = position.shape
+    flat = jnp.reshape(position, (chains * draws, size))
+    sites = jax.lax.map(
+        lambda x: density.constrain(x, arrays), flat, batch_size=even_batch(len(flat))
+    )
+    return {
+        name: jnp.reshape(value, (chains, draws, *value.shape[1:])) for name, value in sites.items()
+    }
 
 
 def observed_support(density: Density, arrays: Arrays) -> dict[str, Array]:

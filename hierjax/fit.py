@@ -1,6 +1,7 @@
 """The one verb: choose a method and a parametrisation, run, and hand back a Posterior."""
 
 import dataclasses
+import difflib
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ from hierjax.validation import validate
 METHODS: Mapping[str, Callable[[], Method]] = {"auto": NUTS, "nuts": NUTS, "svi": SVI}
 EFFECTS = ("auto", "centred", "noncentred")
 DTYPES = ("float64", "float32")
+FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype")
+FORMULA_OPTIONS = ("family", "priors", "trials", "weights", "offset", "known_sd")
 VERSIONED = ("hierjax", "jax", "numpyro", "blackjax", "optax")
 PROGRAMS = ProgramCache(size=16)
 
@@ -82,6 +85,7 @@ def fit(
     model = _as_model(model, data, formula_options)
     chosen = _as_method(method)
     checks.one_of("dtype", dtype, DTYPES)
+    checks.positive_int("seed", seed, minimum=0)
     with jax.enable_x64(dtype == "float64"):
         validate(model)
         fn, parametrisation = _parametrise(model, effects)
@@ -164,6 +168,7 @@ class _Compiled:
 
 
 def _as_model(model: Model | str, data: Any, formula_options: Mapping[str, Any]) -> Model:
+    _check_options(formula_options)
     if isinstance(model, str):
         from hierjax.formula import formula
 
@@ -184,6 +189,22 @@ def _as_model(model: Model | str, data: Any, formula_options: Mapping[str, Any])
             "them to hierjax.formula(...)."
         )
     return model if data is None else model.with_data(data)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name in FORMULA_OPTIONS:
+            continue
+        settings = [kind for kind in (NUTS, SVI) if name in kind.__dataclass_fields__]
+        if settings:
+            kind = settings[0].__name__
+            remedy = f"It is a setting of a method: method=hierjax.{kind}({name}=...)."
+        else:
+            known = (*FIT_OPTIONS, *FORMULA_OPTIONS)
+            close = difflib.get_close_matches(name, known, n=1)
+            remedy = f"Did you mean `{close[0]}`? " if close else ""
+            remedy += f"Options are {', '.join(known)}."
+        raise SettingsError(f"`fit` has no option `{name}`. {remedy}")
 
 
 def _as_method(method: str | Method) -> Method:

@@ -81,7 +81,7 @@ class Level:
     spreads: Mapping[str, Spread] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class LevelGraph:
     """Levels of a model; `str` prints them as a tree.
 
@@ -120,6 +120,10 @@ class LevelGraph:
 
     def __str__(self) -> str:
         return draw_tree(self)
+
+    def __repr__(self) -> str:
+        levels = ", ".join(f"{name}: {level.size}" for name, level in self.levels.items())
+        return f"LevelGraph({len(self.sites)} sites; {levels})"
 
     @property
     def unused(self) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ class Origin(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A NumPyro model function with its data.
 
@@ -90,6 +90,15 @@ class Model:
         if not self.name:
             object.__setattr__(self, "name", getattr(self.fn, "__name__", type(self.fn).__name__))
 
+    def __repr__(self) -> str:
+        shapes = {
+            name: getattr(value, "shape", value)
+            for name, value in self.data.items()
+            if not isinstance(value, Mapping)
+        }
+        described = ", ".join(f"{name}={shape}" for name, shape in shapes.items())
+        return f"Model({self.name}; {described})"
+
     def levels(self) -> LevelGraph:
         """Levels of the model, read from its plates, dependencies and index arrays."""
         return read_levels(self.fn, self.data, labels=self.labels)
@@ -103,8 +112,13 @@ class Model:
         return prior_table(self.fn, self.data)
 
     def with_data(self, data: Any) -> "Model":
-        """Return the same model on other data; formula models take a data frame."""
-        if self.origin is not None and not isinstance(data, Mapping):
+        """Return the same model on other data.
+
+        Formula models take a data frame or a mapping of its columns (or their own arguments, as in
+        `data`); other models take the arguments of their function.
+        """
+        own = isinstance(data, Mapping) and set(data) == set(self.data)
+        if self.origin is not None and not own:
             data = self.origin.data_for(data)
         return dataclasses.replace(self, data=data)
 
@@ -120,7 +134,7 @@ def _host_arrays(data: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, np.ndarray) and value.dtype.kind in "OUSM":
             name = jax.tree_util.keystr(path[:1])[2:-2]
             raise DataError(
-                f"data[{name!r}] holds {value.dtype} values, which a model cannot compute with. "
+                f"data[{name!r}] holds text or objects, which a model cannot compute with. "
                 "Turn group labels into indexes with `index, labels = hj.encode(values)`."
             )
         return value

@@ -49,7 +49,7 @@ def check_finite(data: Mapping[str, Any], allow_missing: tuple[str, ...] = ()) -
         ):
             if wrong.any():
                 raise error(
-                    f"data[{name!r}] has {int(wrong.sum())} {word} values, at {_positions(wrong)}. "
+                    f"data[{name!r}]: {_counted(wrong)} {word}, at {_positions(wrong)}. "
                     "Drop those rows, or mask them in the model function and name the argument in "
                     "Model(..., allow_missing=...)."
                 )
@@ -63,8 +63,8 @@ def check_support(fn: Callable[..., Any], data: Mapping[str, Any]) -> None:
         outside = ~np.asarray(inside)
         if outside.any():
             raise SupportError(
-                f"observed site {site!r}: {int(outside.sum())} values lie outside the support of "
-                f"its distribution, at {_positions(outside)}. Correct those rows, or choose a "
+                f"observed site {site!r}: {_counted(outside)} outside the support of its "
+                f"distribution, at {_positions(outside)}. Correct those rows, or choose a "
                 "distribution that can produce them."
             )
 
@@ -81,10 +81,15 @@ def _support_program(
     return SUPPORT_PROGRAMS.get((fn, arguments), build)
 
 
+def _counted(wrong: np.ndarray) -> str:
+    count = int(wrong.sum())
+    return "1 value is" if count == 1 else f"{count:,} values are"
+
+
 def _positions(wrong: np.ndarray) -> str:
     """Name the first few true entries: "rows 3, 17, 20 and 4 more"."""
     where = np.argwhere(wrong)
     shown = [str(int(i[0])) if len(i) == 1 else str(tuple(map(int, i))) for i in where[:SHOWN]]
     more = f" and {len(where) - SHOWN} more" if len(where) > SHOWN else ""
-    word = "rows" if wrong.ndim == 1 else "positions"
+    word = ("row" if wrong.ndim == 1 else "position") + ("s" if len(where) > 1 else "")
     return f"{word} {', '.join(shown)}{more}" if where[0].size else "its only value"

@@ -104,6 +104,9 @@ def test_posterior_is_frozen(posterior):
         ({"method": hj.NUTS}, SettingsError, r"settings object such as hierjax.NUTS\(draws=500\)"),
         ({"effects": "centered"}, SettingsError, "`effects` must be one of"),
         ({"dtype": "bfloat16"}, SettingsError, "`dtype` must be one of"),
+        ({"chains": 2}, SettingsError, r"method=hierjax.NUTS\(chains=...\)"),
+        ({"sed": 2}, SettingsError, "no option `sed`. Did you mean `seed`"),
+        ({"seed": 1.5}, SettingsError, "`seed` must be an integer"),
         ({"family": "poisson"}, SettingsError, r"\['family'\] belong to a formula"),
     ],
 )
@@ -124,8 +127,8 @@ def changed(name, row, value):
 
 
 BAD_DATA = [
-    (models.eight_schools, changed("y", 3, np.nan), MissingValueError, r"data\['y'\].*rows 3"),
-    (models.eight_schools, changed("sigma", 2, np.inf), NonFiniteError, r"data\['sigma'\].*rows 2"),
+    (models.eight_schools, changed("y", 3, np.nan), MissingValueError, r"data\['y'\].*row 3"),
+    (models.eight_schools, changed("sigma", 2, np.inf), NonFiniteError, r"data\['sigma'\].*row 2"),
     (
         models.eight_schools,
         {"y": np.zeros(0), "sigma": np.zeros(0)},
@@ -161,7 +164,7 @@ def test_response_outside_the_support():
         with numpyro.plate("rows", len(y)):
             numpyro.sample("y", numpyro.distributions.Poisson(rate), obs=y)
 
-    with pytest.raises(SupportError, match=r"site 'y': 2 values.*rows 1, 3"):
+    with pytest.raises(SupportError, match=r"site 'y': 2 values are.*rows 1, 3"):
         hj.fit(hj.Model(counts, {"y": np.array([1, -2, 3, -1])}), progress=False)
 
 

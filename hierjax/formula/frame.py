@@ -95,8 +95,9 @@ def listed_rows(bad: np.ndarray) -> str:
 
 def nearest(name: str, choices: Iterable[Any]) -> str:
     """Return ` Did you mean ...?`, or nothing if no choice is near."""
-    close = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1)
-    return f" Did you mean `{close[0]}`?" if close else ""
+    by_folded = {str(choice).casefold(): str(choice) for choice in choices}
+    close = difflib.get_close_matches(str(name).casefold(), by_folded, n=1)
+    return f" Did you mean `{by_folded[close[0]]}`?" if close else ""
 
 
 def _unknown(unknown: Sequence[str], available: Sequence[Any]) -> str:

@@ -17,13 +17,12 @@ from jax import Array
 
 from hierjax import checks
 from hierjax.arguments import Arguments
-from hierjax.density import Arrays, Density, make_density, starting_position
+from hierjax.density import Arrays, Density, constrain_all, make_density, starting_position
 from hierjax.draws import Draws, Status
 from hierjax.infer.program import Program
 
 MAX_CHUNK = 100
 FAST, SLOW, SAMPLE = 0, 1, 2
-CONSTRAIN_BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +93,7 @@ class NUTS:
             kept = slice(self.warmup % chunk, self.warmup % chunk + self.draws)
             flat = {name: _chain_first(record)[:, kept] for name, record in records.items()}
             position = flat.pop("position")
-            sites = _constrain_all(density, position, arrays)
+            sites = constrain_all(density, position, arrays)
             return Draws(sites, flat, run.chains.status)
 
         return Program(
@@ -245,18 +244,6 @@ def _chain_first(record: Array) -> Array:
     """Turn (chunk, step, chain, ...) into (chain, chunk x step, ...)."""
     flat = jnp.reshape(record, (record.shape[0] * record.shape[1], *record.shape[2:]))
     return jnp.moveaxis(flat, 1, 0)
-
-
-def _constrain_all(density: Density, position: Array, arrays: Arrays) -> dict[str, Array]:
-    """Map positions (chain, draw, size) to sites, a bounded number of draws at a time."""
-    chains, draws, size = position.shape
-    flat = jnp.reshape(position, (chains * draws, size))
-    sites = jax.lax.map(
-        lambda x: density.constrain(x, arrays), flat, batch_size=min(CONSTRAIN_BATCH, len(flat))
-    )
-    return {
-        name: jnp.reshape(value, (chains, draws, *value.shape[1:])) for name, value in sites.items()
-    }
 
 
 def _report(settings: NUTS, run: _Run) -> dict[str, Array]:

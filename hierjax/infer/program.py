@@ -37,7 +37,8 @@ class Program:
         keeps none.
     report
         `report(state) -> {name: scalar}` for the progress display; `"done"`, if there, says that
-        the remaining chunks are not needed.
+        the remaining chunks are not needed, `"failed"` that no chain could start, `"phase"` is
+        the word to show.
     """
 
     start: Callable[[Array, Any], State]
@@ -45,7 +46,7 @@ class Program:
     finish: Callable[[State, Record, Any], Draws]
     num_chunks: int
     num_discarded: int
-    report: Callable[[State], Mapping[str, Array]]
+    report: Callable[[State], Mapping[str, Any]]
 
 
 class Method(Protocol):

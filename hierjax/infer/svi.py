@@ -33,7 +33,7 @@ from jax import Array
 
 from hierjax import checks
 from hierjax.arguments import Arguments
-from hierjax.density import Arrays, Density, make_density, starting_position
+from hierjax.density import Arrays, Density, even_batch, make_density, starting_position
 from hierjax.draws import Draws, Status
 from hierjax.errors import SettingsError
 from hierjax.infer.program import Program
@@ -43,7 +43,6 @@ from hierjax.infer.svi_optimiser import make_optimiser
 GUIDES = ("normal", "lowrank", "multivariate")
 CHUNK = 100  # steps between two looks at the state
 SHORTEST_ROUND = 20.0  # in units of 1 / learning rate, the time in which a guide forgets its start
-CONSTRAIN_BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,8 +304,7 @@ def _draw(density: Density, guide: Guide, settings: SVI, run: _Run, arrays: Arra
     def evaluate(position: Array) -> tuple[dict[str, Array], Array]:
         return density.constrain(position, arrays), density.log_density(position, arrays)
 
-    # Equal batches: a shorter last one would be compiled a second time.
-    batch = -(-settings.draws // -(-settings.draws // CONSTRAIN_BATCH))
+    batch = even_batch(settings.draws)
     sites, log_density = jax.lax.map(evaluate, positions, batch_size=batch)
     log_guide = guide.distribution(run.answer).log_prob(positions)
     stats = {"log_weight": log_density - log_guide, "log_density": log_density}

@@ -80,6 +80,8 @@ def _apply(
         piece = vector[where].reshape(factor.effects, factor.groups, -1)
         product = jnp.sum(scale[:, :, :, None] * piece[None], 1)
         pieces.append(product.reshape(factor.size, *vector.shape[1:]))
+    if not structure.columns:  # jaxlib 0.10.2 miscompiles LAPACK calls next to arrays of size 0
+        return jnp.concatenate(pieces) if pieces else vector
     columns = vector[structure.rest_effects :]
     if root.columns is not None and root.columns.ndim == 2:
         columns = jnp.matmul(orient(root.columns), columns, precision="highest")
