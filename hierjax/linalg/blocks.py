@@ -9,6 +9,7 @@ Twins in `hierjax.linalg.dense` state the same functions with `jax.numpy.linalg`
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
@@ -82,8 +83,15 @@ def inverse_and_log_determinant(a: Array) -> tuple[Array, Array]:
     The derivatives are analytic, d log|A| = tr(A^-1 dA) and d A^-1 = -A^-1 dA A^-1, and use only
     the inverse that the value has: a gradient costs about as much as the value.
     """
-    factor = cholesky(a)
     q = a.shape[0]
+    if q == 1:
+        return 1.0 / a, jnp.log(a[0, 0])
+    if q == 2:
+        determinant = a[0, 0] * a[1, 1] - a[1, 0] * a[1, 0]
+        # [[d, -b], [-b, a]]: reversed along both axes, the sign changed off the diagonal.
+        sign = np.array([[1.0, -1.0], [-1.0, 1.0]], a.dtype)[:, :, None]
+        return a[::-1, ::-1] * sign / determinant, jnp.log(determinant)
+    factor = cholesky(a)
     log_determinant = 2.0 * jnp.sum(jnp.log(jnp.einsum("iig->ig", factor)), 0)
     if q > WRITTEN_OUT:
         identity = jnp.broadcast_to(jnp.eye(q, dtype=a.dtype)[:, :, None], a.shape)

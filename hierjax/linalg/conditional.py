@@ -57,7 +57,7 @@ def conditional_draw(factorisation: Factorisation, key: Array) -> Effects:
     their estimate and the effects are drawn given it.
     """
     structure = factorisation.statistics.structure
-    return _substitute(factorisation, draw_noise(structure, key, factorisation.solution.dtype))
+    return _substitute(factorisation, draw_noise(structure, key, factorisation.right.dtype))
 
 
 def draw_noise(structure: Structure, key: Array, dtype: jnp.dtype) -> Noise:
@@ -77,10 +77,13 @@ def draw_noise(structure: Structure, key: Array, dtype: jnp.dtype) -> Noise:
 def _substitute(factorisation: Factorisation, noise: Noise | None) -> Effects:
     """Go back from the dense rest to the innermost level."""
     structure, sigma = factorisation.statistics.structure, factorisation.sigma
-    white = factorisation.solution
-    if noise is not None and structure.rest_size:
+    white = factorisation.right
+    if structure.rest_size:
         factor = jnp.linalg.cholesky(factorisation.precision)
-        white += sigma * solve_triangular(factor, noise.rest, trans=1, lower=True)
+        half = solve_triangular(factor, white, lower=True)
+        if noise is not None:
+            half += sigma * noise.rest
+        white = solve_triangular(factor, half, trans=1, lower=True)
     rest = multiply_rest(structure, factorisation.root, white)
     effects: list[Array] = []
     for position in reversed(range(len(structure.chain))):

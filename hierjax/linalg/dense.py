@@ -33,10 +33,10 @@ def inverse_and_log_determinant(blocks: Array) -> tuple[Array, Array]:
     return jnp.moveaxis(jnp.linalg.inv(matrices), 0, -1), jnp.linalg.slogdet(matrices)[1]
 
 
-def solve_definite(matrix: Array, right: Array) -> tuple[Array, Array, Array]:
-    """Twin of `definite.solve_definite`."""
+def definite_forms(matrix: Array, right: Array) -> tuple[Array, Array, Array]:
+    """Twin of `definite.definite_forms`."""
     inverse = jnp.linalg.inv(matrix)
-    return jnp.linalg.slogdet(matrix)[1], inverse @ right, inverse
+    return jnp.linalg.slogdet(matrix)[1], right @ inverse @ right, inverse
 
 
 def elimination_order(structure: Structure) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 
 from hierjax.linalg import blocks
-from hierjax.linalg.definite import solve_definite
+from hierjax.linalg.definite import definite_forms
 from hierjax.linalg.prior import Prior, Root, multiply_rest_transposed, relative_root
 from hierjax.linalg.statistics import Statistics, shift_response, sum_groups
 
@@ -63,8 +63,8 @@ class Factorisation:
         Λ.
     levels
         The eliminated chain, innermost first.
-    precision, solution
-        Dense S, (m, m), and the conditional mean of its w, (m,).
+    precision, right
+        Dense S, (m, m), and Λ' c, (m,): the conditional mean of its w is S^-1 Λ' c.
     log_determinant
         log|A|; of the effects alone if `Structure.fixed` is "ml".
     residual
@@ -78,7 +78,7 @@ class Factorisation:
     root: Root
     levels: tuple[Level, ...]
     precision: Array
-    solution: Array
+    right: Array
     log_determinant: Array
     residual: Array
 
@@ -137,10 +137,10 @@ def factorise(statistics: Statistics, prior: Prior, sigma: Array | float) -> Fac
         covariance = blocks.multiply(scale, blocks.multiply(inverse, blocks.transpose(scale)))
         remaining = _without_innermost(remaining, covariance)
     precision, right = _dense_system(remaining, root)
-    log_rest, solution, _ = solve_definite(precision, right)
+    log_rest, explained, _ = definite_forms(precision, right)
     if structure.fixed == "ml":
         effects = structure.rest_effects
-        log_rest, _, _ = solve_definite(precision[:effects, :effects], right[:effects])
+        log_rest, _, _ = definite_forms(precision[:effects, :effects], right[:effects])
     return Factorisation(
         statistics=shifted,
         prior=prior,
@@ -148,9 +148,9 @@ def factorise(statistics: Statistics, prior: Prior, sigma: Array | float) -> Fac
         root=root,
         levels=tuple(levels),
         precision=precision,
-        solution=solution,
+        right=right,
         log_determinant=log_determinant + log_rest,
-        residual=remaining.total - jnp.vdot(right, solution),
+        residual=remaining.total - explained,
     )
 
 

@@ -77,8 +77,12 @@ def _apply(
     pieces = []
     for place, where in zip(structure.rest, structure.rest_slices, strict=True):
         factor, scale = structure.factors[place], orient(root.factors[place])
-        piece = vector[where].reshape(factor.effects, factor.groups, -1)
-        product = jnp.sum(scale[:, :, :, None] * piece[None], 1)
+        if scale.shape[-1] == 1:  # a matrix product, and so is its derivative
+            piece = vector[where].reshape(factor.effects, -1)
+            product = jnp.matmul(scale[:, :, 0], piece, precision="highest")
+        else:
+            piece = vector[where].reshape(factor.effects, factor.groups, -1)
+            product = jnp.sum(scale[:, :, :, None] * piece[None], 1)
         pieces.append(product.reshape(factor.size, *vector.shape[1:]))
     if not structure.columns:  # jaxlib 0.10.2 miscompiles LAPACK calls next to arrays of size 0
         return jnp.concatenate(pieces) if pieces else vector
