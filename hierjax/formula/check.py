@@ -91,7 +91,7 @@ def check_response(
     Raises
     ------
     SupportError
-        Names the rows; or a response on an identity link is the same in every row.
+        Names the rows.
     """
     bad = family.outside(response, trials)
     if bad.any():
@@ -103,11 +103,6 @@ def check_response(
             f"The response `{name}` must be {family.support} for the family {family.name}, but it "
             f"is not in {listed_rows(bad)} (the first value is {value}). Correct those rows or "
             "choose another family."
-        )
-    if family.scaled and len(response) > 1 and np.ptp(response) == 0:
-        raise SupportError(
-            f"The response `{name}` is {response[0]:g} in every row: there is nothing to explain, "
-            "and no scale for its priors. Check the column."
         )
 
 
