@@ -42,7 +42,8 @@ def summarise(
 ) -> Statistics:
     """Sum rows into sufficient statistics.
 
-    Works inside `jit` and `vmap`; for more rows than fit in memory see `summarise_stream`.
+    Meant to run inside `jit` (and `vmap`); on its own it compiles operation by operation. From the
+    host, and for more rows than fit in memory, use `summarise_stream`.
 
     Parameters
     ----------

@@ -31,7 +31,9 @@ class Case:
         return self.structure, self.response, self.terms, self.columns
 
     def statistics(self, **options: Any) -> Any:
-        return summarise(*self.rows(), weights=self.weights, offset=self.offset, **options)
+        structure, *rows = self.rows()
+        given = {"weights": self.weights, "offset": self.offset, **options}
+        return jax.jit(lambda: summarise(structure, *rows, **given))()
 
     def dense_log_likelihood(self, prior: Prior, sigma: Any) -> Array:
         given = {"weights": self.weights, "offset": self.offset}
