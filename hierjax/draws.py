@@ -70,7 +70,7 @@ class FitInfo:
     dtype
         "float64" or "float32".
     effects
-        Site -> parametrisation it was sampled in ("as written", "noncentred", ...).
+        Site -> parametrisation it was sampled in, e.g. "noncentred"; sites left out are as written.
     seconds
         Phase ("compile", "run") -> wall seconds.
     status

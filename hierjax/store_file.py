@@ -17,16 +17,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def write_sealed(path: Path, content: bytes | memoryview) -> None:
-    """Write `content` and its seal to `path`, replacing an older file in one step.
-
-    Whatever happens on the way (no space, an interrupt, a crash), an older file at `path` stays as
-    it was; at worst a hidden `.part` file is left beside it when the process is killed.
-
-    Raises
-    ------
-    FileError
-        The file cannot be written.
-    """
+    """Write `content` and its seal to `path`, whole or not at all; raises as `write_whole`."""
     write_whole(path, (content, SEAL, hashlib.sha256(content).digest()))
 
 
