@@ -135,8 +135,9 @@ def conditional(
     *,
     weights: ArrayLike | None = None,
     offset: ArrayLike | float = 0.0,
+    whitened: bool = False,
 ) -> Effects:
-    """Twin of `conditional_mean` and, with its noise, of `conditional_draw`.
+    """Twin of `conditional_mean` and, with noise, of `conditional_map`.
 
     b = mean + root (A^-1 root' W' r / sigma^2 + A^-T/2 z), A = I + root' W'W root / sigma^2.
     """
@@ -159,6 +160,10 @@ def conditional(
     if noise is not None:
         shocks = jnp.concatenate([*(level.reshape(-1) for level in noise.levels), noise.rest])
         white += solve_triangular(jnp.linalg.cholesky(precision), shocks, trans=1, lower=True)
+    if whitened:
+        # `last` is sigma I where the coefficients have no prior: they stay as they are.
+        last = jnp.eye(structure.columns) if structure.has_prior else last
+        return _split(structure, block_diag(jnp.eye(effects), last) @ white)
     return _split(structure, mean + root @ white)
 
 

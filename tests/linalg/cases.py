@@ -39,8 +39,10 @@ class Case:
         given = {"weights": self.weights, "offset": self.offset}
         return dense.log_likelihood(*self.rows(), prior, sigma, **given)
 
-    def dense_conditional(self, prior: Prior, sigma: Any, noise: Any = None) -> Any:
-        given = {"weights": self.weights, "offset": self.offset}
+    def dense_conditional(
+        self, prior: Prior, sigma: Any, noise: Any = None, whitened: bool = False
+    ) -> Any:
+        given = {"weights": self.weights, "offset": self.offset, "whitened": whitened}
         return dense.conditional(*self.rows(), prior, sigma, noise, **given)
 
 

@@ -4,19 +4,21 @@ import functools
 import re
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hierjax.linalg import (
     conditional_draw,
+    conditional_map,
     conditional_mean,
+    draw_noise,
     factorise,
     least_squares,
     log_likelihood,
     log_likelihood_of,
 )
-from hierjax.linalg.conditional import draw_noise
 from tests.linalg.cases import RECIPES, flat, make
 
 # Compiled for a quick start, not for speed: most of these tests' time is compilation.
@@ -112,6 +114,51 @@ def test_mean_and_draw_equal_the_dense_ones(name):
         for mine, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(dense), strict=True):
             assert mine.shape == theirs.shape
             assert_close(mine, theirs)
+
+
+@every_case
+def test_whitened_effects_equal_the_dense_ones_and_scale_back(name):
+    case = make(name, seed=2)
+    noise = draw_noise(case.structure, jax.random.key(5), jnp.zeros(()).dtype)
+
+    def ours(prior):
+        factorisation = factorise(case.statistics(), prior, case.sigma)
+        plain = conditional_map(factorisation, noise)
+        return plain, conditional_map(factorisation, noise, whitened=True)
+
+    plain, white = quick_jit(ours)(case.prior)
+    dense = quick_jit(lambda p: case.dense_conditional(p, case.sigma, noise, whitened=True))
+    for mine, theirs in zip(*map(jax.tree.leaves, (white, dense(case.prior))), strict=True):
+        assert_close(mine, theirs)
+    means = case.prior.means or (None,) * len(case.prior.scales)
+    for b, w, scale, mean in zip(
+        plain.factors, white.factors, case.prior.scales, means, strict=True
+    ):
+        scale = scale[:, :, None] if scale.ndim == 2 else scale
+        assert_close(jnp.sum(scale * w[None], 1) + (0.0 if mean is None else mean), b)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, recipe in RECIPES.items() if recipe.fixed == "prior"]
+)
+def test_log_jacobian_of_the_whitened_map_is_minus_half_the_log_determinant(name):
+    case = make(name)
+    point, back = jax.flatten_util.ravel_pytree(
+        draw_noise(case.structure, jax.random.key(0), jnp.zeros(()).dtype)
+    )
+
+    def both(prior):
+        factorisation = factorise(case.statistics(), prior, case.sigma)
+
+        def white(vector):
+            effects = conditional_map(factorisation, back(vector), whitened=True)
+            return jax.flatten_util.ravel_pytree(effects)[0]
+
+        jacobian = jax.jacfwd(white)(point)
+        return jnp.linalg.slogdet(jacobian)[1], -0.5 * factorisation.log_determinant
+
+    ours, expected = quick_jit(both)(case.prior)
+    assert_close(ours, expected)
 
 
 @pytest.mark.parametrize("name", ["crossed, ml"])
