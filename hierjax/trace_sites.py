@@ -39,6 +39,9 @@ class Site:
         Sites that this one depends on directly.
     text
         The distribution with its parameters, e.g. "Normal(mu, 2.5)".
+    gaussian
+        Whether the density of the site is that of a Normal or MultivariateNormal, unmasked and
+        unscaled.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Site:
     support: Any
     parents: tuple[str, ...]
     text: str
+    gaussian: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +182,19 @@ def _site(
         support=None if fn is None else fn.support,
         parents=tuple(parent for parent in order if parent in flow.sites and parent != name),
         text="" if fn is None else _distribution_text(bare, named),
+        gaussian=fn is not None and _is_gaussian(message, bare),
     )
+
+
+def _is_gaussian(message: Mapping[str, Any], bare: Any) -> bool:
+    fn = message["fn"]
+    while isinstance(fn, distributions.ExpandedDistribution | distributions.Independent):
+        fn = fn.base_dist
+    if fn is not bare or message.get("scale") is not None:
+        return False  # inside a mask, or a power of its density
+    if type(bare) is distributions.MultivariateNormal:
+        return message["fn"].event_dim == 1
+    return type(bare) is distributions.Normal
 
 
 def _axes_of_computed(

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "hierjax"
 LAYERS = (
     ("errors", "checks", "cache", "files"),
     ("linalg", "groups", "ragged", "optimise", "diagnostics", "draws"),
-    ("arguments", "trace", "provenance", "levels", "level", "relations", "model", "names",
+    ("arguments", "trace", "provenance", "polynomial", "effects", "levels", "level", "relations", "model", "names",
      "density", "validation"),
     ("transforms", "formula", "library"),
     ("infer",),

@@ -1,0 +1,417 @@
+"""Integrate Gaussian effects out of a model function, exactly, and draw them back.
+
+With u ~ N(m, L L') given the hyperparameters h and a log density quadratic in u,
+
+    log p(y | h) = log p(y, u | h) - log p(u | y, h)        for every u,
+
+and both terms on the right are known in closed form. The integrated function has the sites h, the
+density p(h) p(y | h) and no effects; `recover` draws u from p(u | y, h), so that the draws of
+(h, u) are those of the original model.
+
+References
+----------
+Lai, Sheldon and Domke (2024), Hamiltonian Monte Carlo inference of marginalized linear
+mixed-effects models, arXiv:2410.24079. Bates, Maechler, Bolker and Walker (2015),
+doi:10.18637/jss.v067.i01.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from jax import Array
+from numpyro import handlers
+
+from hierjax.arguments import Arguments, signature
+from hierjax.cache import ProgramCache
+from hierjax.effects import Design, EffectSite, Gaussian, Layout, Placed, run_placed
+from hierjax.effects.design import check_design, design_of, directions
+from hierjax.effects.likelihood import local_statistics, unravel
+from hierjax.effects.place import Collect, Place
+from hierjax.effects.values import some_value
+from hierjax.errors import ModelError
+from hierjax.linalg import (
+    Factorisation,
+    Prior,
+    Statistics,
+    Term,
+    conditional_draw,
+    factorise,
+    log_likelihood_of,
+    summarise,
+)
+from hierjax.polynomial import Split
+from hierjax.trace import abstract_trace
+from hierjax.transforms.integrate_plan import (
+    Plan,
+    bare_normal,
+    make_plan,
+    residual_of,
+    rows_split,
+)
+
+PREPARED = "hierjax_prepared"
+_SPLITS = ProgramCache(size=32)
+_PREPARED = ProgramCache(size=8)
+
+
+@dataclasses.dataclass(frozen=True)
+class Integrated:
+    """A model function without the effects that are integrated out; equal if its parts are equal.
+
+    Called as `function(**data)` it is an ordinary NumPyro function with the remaining sites, a
+    factor `<response>_integrated`, and the deterministic sites that need no effects.
+
+    Attributes
+    ----------
+    fn
+        The original model function.
+    sites
+        Names of the sites to integrate out; None for all that can be.
+    fixed_plan
+        What `make_plan` decided, if that is done already.
+    """
+
+    fn: Callable[..., Any]
+    sites: tuple[str, ...] | None = None
+    fixed_plan: Plan | None = None
+
+    @property
+    def __name__(self) -> str:
+        """Name of the original function."""
+        return getattr(self.fn, "__name__", type(self.fn).__name__)
+
+    def plan(self, data: Mapping[str, Any]) -> Plan:
+        """Decide what is integrated out, and how, for such data."""
+        if self.fixed_plan is not None:
+            return self.fixed_plan
+        found = make_plan(self.fn, data, self.sites)
+        if found is None:
+            raise ModelError(
+                "nothing can be integrated out: no Gaussian group effects enter the log density "
+                "of what depends on them as a quadratic function. Use hierjax.recentre."
+            )
+        return found
+
+    def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `data` with all that does not depend on the sites summed up; a pure function."""
+        plan = self.plan(data)
+        prepare = _prepare_summed if plan.summed else _prepare_rows
+        return {**data, PREPARED: prepare(self.fn, plan, data)}
+
+    def __call__(self, **data: Any) -> None:
+        """Run the model with the effects integrated out."""
+        data, plan = self._prepared(data)
+        prepared = data.pop(PREPARED)
+        zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
+        collect = Collect(self.fn)
+        place = Place(
+            collect, plan.by_name, zeros,
+            whitened=False, silent=frozenset(plan.responses), hidden=plan.hidden,
+        )  # fmt: skip
+        place(**data)
+        latents = {
+            name: message["value"]
+            for name, message in collect.messages.items()
+            if message["type"] == "sample"
+            and not message["is_observed"]
+            and name not in plan.by_name
+        }
+        log_density, _ = _marginal(self.fn, plan, latents, data, prepared)
+        numpyro.factor(f"{plan.responses[0]}_integrated", log_density)
+
+    def recover(
+        self, key: Array, latents: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Draw the effects given one draw of the other latent sites; every site of the model."""
+        data, plan = self._prepared(dict(data))
+        prepared = data.pop(PREPARED)
+        own = {name: latents[name] for name in _latent_names(plan, latents)}
+        _, factorisation = _marginal(self.fn, plan, own, data, prepared)
+        drawn = plan.layout.site_values(conditional_draw(factorisation, key))
+        effects = {site.name: drawn[site.name] for site in plan.sites}
+        placed = run_placed(self.fn, plan.by_name, effects, own, data, whitened=not plan.summed)
+        return {**placed.values, **own}
+
+    def _prepared(self, data: dict[str, Any]) -> tuple[dict[str, Any], Plan]:
+        """Prepare data unless that is done; concrete data once, whoever traces this function."""
+        if PREPARED in data:
+            if self.fixed_plan is None:
+                raise ModelError("prepared data belong to an integrated function with its plan.")
+            return data, self.fixed_plan
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(data)):
+            if self.fixed_plan is None:
+                raise ModelError(
+                    "the structure of an integrated model is read from concrete data, and these "
+                    "are traced. Give some when it is made: hierjax.integrate(fn, data=...)."
+                )
+            return dict(self.prepare(data)), self.fixed_plan
+
+        def build() -> tuple[dict[str, Any], Plan]:
+            # The data are concrete, whatever program or handler is running us.
+            with jax.core.eval_context(), handlers.block():
+                plan = self.plan(data)
+                fixed = dataclasses.replace(self, fixed_plan=plan)
+                arguments = Arguments.of(data)
+                run = jax.jit(lambda arrays: fixed.prepare(arguments.rebuild(arrays))[PREPARED])
+                return run(arguments.arrays(data)), plan
+
+        identity = (self, _digest(data), jnp.result_type(float).name)
+        prepared, plan = _PREPARED.get(identity, build)
+        return {**data, PREPARED: prepared}, plan
+
+
+def _digest(data: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return a hashable stand-in for concrete data, by content."""
+    arguments = Arguments.of(data)
+    arrays = arguments.arrays(data)
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return arguments, signature(arrays), digest.digest()
+
+
+def _latent_names(plan: Plan, latents: Mapping[str, Any]) -> list[str]:
+    return [name for name in latents if name not in plan.by_name and name not in plan.hidden]
+
+
+def _prepare_summed(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Sum the rows once: nothing below depends on a latent site."""
+    arguments = Arguments.of(data)
+    arrays = arguments.arrays(data)
+    latents = _valid_latents(fn, data, plan)
+    residual = residual_of(fn, plan.by_name, latents, arguments, plan.responses[0])
+
+    def predictors(values: Mapping[str, Any]) -> list[Array]:
+        return [residual(values, arrays)[0]]
+
+    zeros = {name: jnp.zeros(site.shape) for name, site in plan.layout.sites.items()}
+    design = design_of(predictors, plan.layout)
+    valid = _is_valid(predictors, plan.layout, design)
+    rows = design.start.shape[0]
+    scale = residual(zeros, arrays)[1]
+    weights = None
+    if plan.scale_known:
+        weights = jnp.ravel(jnp.broadcast_to(scale, predictors(zeros)[0].shape)) ** -2.0
+    # The residual falls where the mean rises.
+    terms = [Term(term.index, -term.design) for term in design.terms]
+    columns, response = -design.columns, design.start
+    weighted = columns if weights is None else columns * weights[:, None]
+    origin = jnp.linalg.pinv(weighted.T @ columns, hermitian=True) @ (weighted.T @ response)
+    structure = plan.layout.structure
+    if not structure.columns:
+        origin = None
+    statistics = summarise(
+        structure, response, terms, columns if rows else None, weights=weights, origin=origin
+    )
+    return {"statistics": _unless(valid, statistics)}
+
+
+def _prepare_rows(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Find the group of every row."""
+    latents = _valid_latents(fn, data, plan)
+    predictors = _predictors(fn, plan, latents, data)
+    design = design_of(predictors, plan.layout)
+    valid = _is_valid(predictors, plan.layout, design)
+    return {
+        "indexes": tuple(term.index for term in design.terms),
+        "valid": jnp.where(valid, 0.0, jnp.nan),
+    }
+
+
+def _unless(valid: Array, statistics: Statistics) -> Statistics:
+    """Make the statistics NaN where data of another structure than the plan's came in."""
+    total = jnp.where(valid, statistics.total, jnp.nan)
+    return dataclasses.replace(statistics, total=total)
+
+
+def _is_valid(
+    predictors: Callable[[Mapping[str, Any]], list[Array]], layout: Layout, design: Design
+) -> Array:
+    return check_design(predictors, layout, design, directions(layout.sites.values()))
+
+
+def _valid_latents(fn: Callable[..., Any], data: Mapping[str, Any], plan: Plan) -> dict[str, Array]:
+    """Return some value of every latent site that stays."""
+    sites = abstract_trace(fn, data).sites.values()
+    return {
+        site.name: some_value(site)
+        for site in sites
+        if site.kind == "latent" and site.name not in plan.by_name
+    }
+
+
+def _predictors(
+    fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
+) -> Callable[[Mapping[str, Any]], list[Array]]:
+    whole, others = _split(fn, plan, latents, data)
+    return lambda effects: whole.predictors(effects, others)
+
+
+def _split(
+    fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
+) -> tuple[Split, Any]:
+    arguments = Arguments.of(data)
+    others = (dict(latents), tuple(map(jnp.asarray, arguments.arrays(data))))
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype), others)
+    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
+
+    def build() -> Split:
+        return rows_split(fn, arguments, plan.by_name, zeros, shapes, plan.responses)
+
+    leaves, tree = jax.tree.flatten(shapes)
+    types = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
+    return _SPLITS.get((fn, plan, arguments, tree, types), build), others
+
+
+def _marginal(
+    fn: Callable[..., Any],
+    plan: Plan,
+    latents: Mapping[str, Any],
+    data: Mapping[str, Any],
+    prepared: Mapping[str, Any],
+) -> tuple[Array, Factorisation]:
+    """Log density of the responses with the effects integrated out, and what gives them back."""
+    if plan.summed:
+        factorisation = _summed_factorisation(fn, plan, latents, data, prepared["statistics"])
+        return log_likelihood_of(factorisation), factorisation
+    whole, others = _split(fn, plan, latents, data)
+    design = design_of(
+        lambda effects: whole.predictors(effects, others), plan.layout, prepared["indexes"]
+    )
+    shapes = whole.shapes
+
+    def log_density(predictor: Array) -> Array:
+        return whole.rest(unravel(predictor, shapes), others)
+
+    value, slope = jax.value_and_grad(log_density)(design.start)
+    _, curvature = jax.jvp(jax.grad(log_density), (design.start,), (jnp.ones_like(slope),))
+    statistics = local_statistics(plan.layout.structure, design, slope, -curvature)
+    factorisation = factorise(statistics, _unit_prior(plan.layout), 1.0)
+    return value + log_likelihood_of(factorisation) + prepared["valid"], factorisation
+
+
+def _unit_prior(layout: Layout) -> Prior:
+    scales = tuple(jnp.eye(factor.effects) for factor in layout.structure.factors)
+    columns = layout.structure.columns
+    return Prior(scales, jnp.ones(columns) if columns else None)
+
+
+def _summed_factorisation(
+    fn: Callable[..., Any],
+    plan: Plan,
+    latents: Mapping[str, Any],
+    data: Mapping[str, Any],
+    statistics: Statistics,
+) -> Factorisation:
+    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
+    placed = run_placed(fn, plan.by_name, zeros, latents, data, whitened=False)
+    normal = bare_normal(placed.distributions[plan.responses[0]])
+    sigma = 1.0 if plan.scale_known else jnp.reshape(normal.scale, ())
+    scales = tuple(
+        _block_diagonal([placed.gaussians[site.name].scale() for site in sites])
+        for sites in plan.layout.factors
+    )
+    column_scale, column_mean = _columns_prior(plan, latents, placed)
+    return factorise(statistics, Prior(scales, column_scale, column_mean=column_mean), sigma)
+
+
+def _columns_prior(
+    plan: Plan, latents: Mapping[str, Any], placed: Placed
+) -> tuple[Array | None, Array | None]:
+    """Scale and mean of the columns: a known coefficient has scale 0."""
+    if not plan.layout.columns:
+        return None, None
+    scales, means = [], []
+    for site in plan.layout.columns:
+        if site.name in plan.by_name:
+            scales.append(_column_scale(site, placed.gaussians[site.name]))
+            means.append(jnp.zeros(site.size))
+        else:
+            scales.append(jnp.zeros(site.size))
+            means.append(jnp.ravel(latents[site.name]))
+    if all(scale.ndim == 1 for scale in scales):
+        return jnp.concatenate(scales), jnp.concatenate(means)
+    square = [jnp.diag(scale) if scale.ndim == 1 else scale for scale in scales]
+    return jax.scipy.linalg.block_diag(*square), jnp.concatenate(means)
+
+
+def _column_scale(site: EffectSite, gaussian: Gaussian) -> Array:
+    root = gaussian.root
+    if root.ndim == 2:
+        return jnp.ravel(jnp.broadcast_to(root, (site.groups, site.width)))
+    blocks = jnp.broadcast_to(root, (site.groups, site.width, site.width))
+    return jax.scipy.linalg.block_diag(*blocks)
+
+
+def _block_diagonal(scales: list[Array]) -> Array:
+    """Put the scales of several sites on one factor together, (q, q) or (q, q, J)."""
+    if len(scales) == 1:
+        return scales[0]
+    if all(scale.ndim == 2 for scale in scales):
+        return jax.scipy.linalg.block_diag(*scales)
+    groups = max(scale.shape[-1] for scale in scales if scale.ndim == 3)
+    full = [
+        jnp.broadcast_to(
+            scale[:, :, None] if scale.ndim == 2 else scale, (*scale.shape[:2], groups)
+        )
+        for scale in scales
+    ]
+    return jax.vmap(jax.scipy.linalg.block_diag, in_axes=-1, out_axes=-1)(*full)
+
+
+def integrate(
+    fn: Callable[..., Any],
+    *,
+    sites: Sequence[str] | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> Integrated:
+    """Return a NumPyro function with Gaussian effects integrated out exactly.
+
+    Its density of the remaining sites h is p(h) p(y | h), the integral of that of `fn` over the
+    effects. `recover` draws the effects back.
+
+    Parameters
+    ----------
+    fn
+        NumPyro function, called as `fn(**data)`.
+    sites
+        Latent sites to integrate out; by default all that can be: Normal and MultivariateNormal
+        sites in which the log density of all that depends on them is quadratic (a Normal response
+        whose mean is affine in them). Affinity is read from the traced program, never assumed.
+    data
+        Arguments of `fn`. The structure (what is nested, which rows share a group) is read from
+        concrete data at the first call; give them here if the function is to be called inside your
+        own `jit` or `vmap` with traced data.
+
+    Returns
+    -------
+    Integrated
+        A NumPyro function for any NumPyro inference.
+
+    Raises
+    ------
+    ModelError
+        When first called, or here with `data`: a site is not there, not Gaussian, or enters a
+        density that is not quadratic in it.
+
+    Notes
+    -----
+    If the response is one Normal site whose mean is affine in effects and all other latent sites,
+    with one residual scale (or known ones), its rows are summed once and an evaluation costs
+    nothing per row. Data of another structure than the one that was read (rows that depend on
+    several groups, factors no longer nested) give a density of NaN.
+
+    References
+    ----------
+    Lai, Sheldon and Domke (2024), arXiv:2410.24079.
+    """
+    function = Integrated(fn, None if sites is None else tuple(sites))
+    if data is None:
+        return function
+    return dataclasses.replace(function, fixed_plan=function.plan(data))
