@@ -97,7 +97,7 @@ def run_numpyro(model: "hj.Model", centred: bool, draws: int, seed: int) -> Run:
     import jax
 
     from hierjax.arguments import Arguments
-    from hierjax.transforms.recentre import noncentre
+    from hierjax.transforms.noncentre import noncentre
 
     fn = model.fn if centred else noncentre(model.fn, model.data)[0]
     arguments = Arguments.of(model.data)

@@ -23,7 +23,7 @@ from hierjax.model import Model
 from hierjax.posterior import Posterior
 from hierjax.progress import ProgressDisplay
 from hierjax.trace import abstract_trace
-from hierjax.transforms.recentre import noncentre
+from hierjax.transforms.noncentre import noncentre
 from hierjax.validation import validate
 
 METHODS: Mapping[str, Callable[[], Method]] = {"auto": NUTS, "nuts": NUTS, "svi": SVI}

@@ -14,7 +14,7 @@ from benchmarks.effects import Row, Run, judge, keep_row, largest_gap, load_rows
 from benchmarks.effects_problems import PROBLEMS, scalar_draws
 from hierjax.arguments import Arguments
 from hierjax.density import make_density
-from hierjax.transforms.recentre import noncentre
+from hierjax.transforms.noncentre import noncentre
 from tests.helpers import reference
 
 SEED = 3

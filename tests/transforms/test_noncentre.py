@@ -12,7 +12,7 @@ from hierjax.arguments import Arguments
 from hierjax.density import make_density
 from hierjax.errors import ModelError
 from hierjax.trace import abstract_trace
-from hierjax.transforms.recentre import group_effects, noncentre
+from hierjax.transforms.noncentre import group_effects, noncentre
 from tests import models
 
 SCHOOLS = {"y": models.SCHOOLS_Y, "sigma": models.SCHOOLS_SIGMA}
