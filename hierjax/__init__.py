@@ -15,6 +15,7 @@ from hierjax.infer.nuts import NUTS
 from hierjax.infer.svi import SVI
 from hierjax.model import Model
 from hierjax.posterior import Posterior, load
+from hierjax.transforms.integrate import integrate, recover
 
 __version__ = _version("hierjax")
 
@@ -29,9 +30,11 @@ __all__ = [
     "errors",
     "fit",
     "formula",
+    "integrate",
     "library",
     "load",
     "load_data",
+    "recover",
     "sampler",
     "take",
 ]

@@ -37,6 +37,7 @@ class Effects(enum.StrEnum):
 
     auto = "auto"
     centred = "centred"
+    integrate = "integrate"
     noncentred = "noncentred"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from hierjax import checks
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
+from hierjax.density import even_batch
 from hierjax.draws import STATUS_MESSAGE, Draws, FitInfo, Status
 from hierjax.errors import FitError, SettingsError
 from hierjax.infer.nuts import NUTS
@@ -23,16 +24,16 @@ from hierjax.model import Model
 from hierjax.posterior import Posterior
 from hierjax.progress import ProgressDisplay
 from hierjax.trace import abstract_trace
-from hierjax.transforms.noncentre import noncentre
+from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
 from hierjax.validation import validate
 
 METHODS: Mapping[str, Callable[[], Method]] = {"auto": NUTS, "nuts": NUTS, "svi": SVI}
-EFFECTS = ("auto", "centred", "noncentred")
 DTYPES = ("float64", "float32")
 FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype")
 FORMULA_OPTIONS = ("family", "priors", "trials", "weights", "offset", "known_sd")
 VERSIONED = ("hierjax", "jax", "numpyro", "blackjax", "optax")
 PROGRAMS = ProgramCache(size=16)
+RECOVERY = 1 << 20  # keeps the keys of recovery apart from those of chains
 
 
 def fit(
@@ -41,7 +42,7 @@ def fit(
     *,
     method: str | Method = "auto",
     seed: int = 0,
-    effects: str = "auto",
+    effects: Effects = "auto",
     progress: bool = True,
     dtype: str = "float64",
     **formula_options: Any,
@@ -60,9 +61,11 @@ def fit(
     seed
         The same seed, model, data and settings give the same draws.
     effects
-        How group effects are sampled: `"centred"` as the model writes them, `"noncentred"` (or
-        `"auto"`) as standardised deviations from their level's mean, which is exact and avoids the
-        funnel at small sds. Either way the posterior has the sites of the model as written.
+        How group effects are treated. `"auto"` integrates them out where the response is Gaussian
+        given them, exactly, and draws them back; other group effects are sampled as standardised
+        deviations from their level's mean. `"integrate"`, `"noncentred"` and `"centred"` (as the
+        model writes them) force one treatment; a mapping of site to word forces single sites.
+        Whatever is chosen, the posterior is that of the model as written, with all its sites.
     progress
         Show a progress bar on standard error.
     dtype
@@ -88,19 +91,20 @@ def fit(
     checks.positive_int("seed", seed, minimum=0)
     with jax.enable_x64(dtype == "float64"):
         validate(model)
-        fn, parametrisation = _parametrise(model, effects)
         with ProgressDisplay(progress) as display:
-            key = jax.random.key(seed)
-            compiled, compile_seconds = _compile(fn, chosen, model, key, display)
-            started = time.perf_counter()
-            draws = jax.device_get(_run(compiled, key, model, display))
+            key, started = jax.random.key(seed), time.perf_counter()
+            coordinates = choose_coordinates(model.fn, model.data, effects)
+            data = _prepared(coordinates, model.data)
+            compiled = _compile(coordinates, chosen, model, data, key, display)
+            compile_seconds, started = time.perf_counter() - started, time.perf_counter()
+            draws = jax.device_get(_run(compiled, key, data, display))
             run_seconds = time.perf_counter() - started
     info = FitInfo(
         method=chosen.name,
         settings=dataclasses.asdict(chosen),  # type: ignore[arg-type]
         seed=seed,
         dtype=dtype,
-        effects=parametrisation,
+        effects=dict(coordinates.choices),
         seconds={"compile": compile_seconds, "run": run_seconds},
         status=tuple(int(code) for code in draws.status),
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
@@ -110,7 +114,7 @@ def fit(
 
 
 def sampler(
-    model: Model, method: str | Method = "auto", *, effects: str = "auto"
+    model: Model, method: str | Method = "auto", *, effects: Effects = "auto"
 ) -> Callable[..., Draws]:
     """Return inference on a model as a pure function `run(key, data) -> Draws`.
 
@@ -130,13 +134,16 @@ def sampler(
         `run(key, data=None)`; without data the model's own are used.
     """
     chosen = _as_method(method)
-    fn, _ = _parametrise(model, effects)
-    arguments = Arguments.of(model.data)
+    coordinates = choose_coordinates(model.fn, model.data, effects)
+    given = Arguments.of(model.data)
     keep = _site_names(model)
 
     def run(key: jax.Array, data: Mapping[str, Any] | None = None) -> Draws:
-        program = chosen.program(fn, model.data)
-        values = tuple(map(jnp.asarray, arguments.arrays(model.data if data is None else data)))
+        arrays = given.arrays(model.data if data is None else data)
+        prepared = coordinates.prepare(given.rebuild(tuple(map(jnp.asarray, arrays))))
+        program = chosen.program(coordinates.fn, prepared)
+        arguments = Arguments.of(prepared)
+        values = arguments.arrays(prepared)
 
         def chunk(state: Any, _: None) -> tuple[Any, Any]:
             return program.advance(state, values)
@@ -148,7 +155,8 @@ def sampler(
         state, _ = jax.lax.scan(dropped_chunk, state, length=program.num_discarded)
         kept = program.num_chunks - program.num_discarded
         state, records = jax.lax.scan(chunk, state, length=kept)
-        return _named(program.finish(state, records, values), keep)
+        draws = program.finish(state, records, values)
+        return _named(_recovered(coordinates, draws, key, prepared), keep)
 
     return run
 
@@ -218,13 +226,43 @@ def _as_method(method: str | Method) -> Method:
     return method
 
 
-def _parametrise(model: Model, effects: str) -> tuple[Callable[..., Any], dict[str, str]]:
-    """Return the model function to sample and, for each group effect, how it is sampled."""
-    checks.one_of("effects", effects, EFFECTS)
-    if effects == "centred":
-        return model.fn, {}
-    fn, sites = noncentre(model.fn, model.data)
-    return fn, dict.fromkeys(sites, "noncentred")
+def _prepared(coordinates: Coordinates, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a compiled program add to the data what the coordinates make of them."""
+    if not coordinates.stages:
+        return dict(data)
+    arguments = Arguments.of(data)
+    arrays = arguments.arrays(data)
+    keys = tuple(stage.key for stage in coordinates.stages)
+
+    def build() -> Callable[..., Any]:
+        def prepare(arrays: Any) -> dict[str, Any]:
+            found = coordinates.prepare(arguments.rebuild(arrays))
+            return {name: found[name] for name in keys}
+
+        return jax.jit(prepare).lower(arrays).compile()
+
+    precision = jnp.result_type(float).name
+    identity = ("prepare", coordinates, arguments, signature(arrays), precision)
+    return {**data, **PROGRAMS.get(identity, build)(arrays)}
+
+
+def _recovered(
+    coordinates: Coordinates, draws: Draws, key: jax.Array, data: Mapping[str, Any]
+) -> Draws:
+    """Bring the sites that the coordinates removed back into every draw."""
+    if not coordinates.stages:
+        return draws
+    shape = next(iter(draws.stats.values())).shape[:2]
+    count = shape[0] * shape[1]
+    flat = {name: value.reshape(count, *value.shape[2:]) for name, value in draws.sites.items()}
+    keys = jax.random.split(jax.random.fold_in(key, RECOVERY), count)
+    sites = jax.lax.map(
+        lambda each: coordinates.recover(each[0], each[1], data),
+        (keys, flat),
+        batch_size=even_batch(count),
+    )
+    named = {name: value.reshape(*shape, *value.shape[1:]) for name, value in sites.items()}
+    return dataclasses.replace(draws, sites=named)
 
 
 def _site_names(model: Model) -> frozenset[str]:
@@ -239,24 +277,25 @@ def _named(draws: Draws, keep: frozenset[str]) -> Draws:
 
 
 def _compile(
-    fn: Callable[..., Any],
+    coordinates: Coordinates,
     method: Method,
     model: Model,
+    data: Mapping[str, Any],
     key: jax.Array,
     display: ProgressDisplay,
-) -> tuple[_Compiled, float]:
+) -> _Compiled:
     """Compile the program of a method, or find it compiled for the same shapes.
 
     The start is tried with `key` before the rest is compiled: a model that cannot start says so
     in a second.
     """
-    arguments = Arguments.of(model.data)
-    arrays = _device_arrays(arguments, model)
+    arguments = Arguments.of(data)
+    arrays = _device_arrays(arguments, data)
     precision = jnp.result_type(float).name
 
     def build() -> _Compiled:
         display.compiling()
-        program = method.program(fn, model.data)
+        program = method.program(coordinates.fn, data)
         keep = _site_names(model)
         start = jax.jit(program.start).lower(key, arrays).compile()
         _raise_if_failed(program, start(key, arrays))
@@ -269,26 +308,28 @@ def _compile(
             lambda leaf: jax.ShapeDtypeStruct((kept, *leaf.shape), leaf.dtype), record
         )
 
-        def finish(state: Any, records: Any, arrays: Any) -> Draws:
-            return _named(program.finish(state, records, arrays), keep)
+        def finish(key: Any, state: Any, records: Any, arrays: Any) -> Draws:
+            draws = program.finish(state, records, arrays)
+            return _named(_recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
 
-        compiled_finish = jax.jit(finish).lower(state, records, arrays).compile()
+        compiled_finish = jax.jit(finish).lower(key, state, records, arrays).compile()
         return _Compiled(program, start, advance, compiled_finish, records)
 
-    started = time.perf_counter()
-    identity = (fn, method, arguments, signature(arrays), precision, jax.default_backend())
-    compiled = PROGRAMS.get(identity, build)
-    return compiled, time.perf_counter() - started
+    backend = jax.default_backend()
+    identity = (coordinates, method, arguments, signature(arrays), precision, backend)
+    return PROGRAMS.get(identity, build)
 
 
-def _device_arrays(arguments: Arguments, model: Model) -> tuple[jax.Array, ...]:
-    return tuple(map(jnp.asarray, arguments.arrays(model.data)))
+def _device_arrays(arguments: Arguments, data: Mapping[str, Any]) -> tuple[jax.Array, ...]:
+    return tuple(map(jnp.asarray, arguments.arrays(data)))
 
 
-def _run(compiled: _Compiled, key: jax.Array, model: Model, display: ProgressDisplay) -> Draws:
+def _run(
+    compiled: _Compiled, key: jax.Array, data: Mapping[str, Any], display: ProgressDisplay
+) -> Draws:
     """Drive a compiled program chunk by chunk from the host."""
     program = compiled.program
-    arrays = _device_arrays(Arguments.of(model.data), model)
+    arrays = _device_arrays(Arguments.of(data), data)
     state = compiled.start(key, arrays)
     chunks = []
     _raise_if_failed(program, state)
@@ -305,7 +346,7 @@ def _run(compiled: _Compiled, key: jax.Array, model: Model, display: ProgressDis
         compiled.records,
         *chunks,
     )
-    return compiled.finish(state, records, arrays)
+    return compiled.finish(key, state, records, arrays)
 
 
 def _recorded(values: np.ndarray) -> tuple[float, ...]:

@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "hierjax"
 LAYERS = (
     ("errors", "checks", "cache", "files"),
     ("linalg", "groups", "ragged", "optimise", "diagnostics", "draws"),
-    ("arguments", "trace", "provenance", "polynomial", "effects", "levels", "level", "relations", "model", "names",
-     "density", "validation"),
+    ("arguments", "trace", "provenance", "polynomial", "effects", "levels", "level", "relations",
+     "model", "names", "density", "validation"),
     ("transforms", "formula", "library"),
     ("infer",),
     ("batch", "predict", "export", "store", "plots", "datasets", "summary", "progress",

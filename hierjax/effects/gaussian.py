@@ -87,13 +87,13 @@ class Gaussian(NamedTuple):
 def gaussian_of(fn: Any) -> Gaussian:
     """Location and root of a Normal or MultivariateNormal, inside the wrappers of plates."""
     shape = (*fn.batch_shape, *fn.event_shape)
-    bare = fn
+    bare: Any = fn
     while isinstance(bare, WRAPPERS):
         bare = bare.base_dist
     event = len(fn.event_shape)
     width = math.prod(fn.event_shape)
     own = 1 if isinstance(bare, dist.MultivariateNormal) else 0
-    root = bare.scale_tril if own else bare.scale
+    root: Any = bare.scale_tril if own else bare.scale  # pyright: ignore[reportAttributeAccessIssue]
     batch = jnp.shape(root)[: jnp.ndim(root) - 2 * own]
     full = shape[: len(shape) - own]
     outer = len(full) - (event - own)

@@ -42,6 +42,8 @@ def local_statistics(
     zero = jnp.zeros_like(curved.total)
     return dataclasses.replace(
         curved,
+        # A row of weight 0 or less would count as padding, its groups as unknown.
+        ancestors=linear.ancestors,
         response=linear.response,
         rest_response=linear.rest_response,
         total=zero,

@@ -117,7 +117,7 @@ def _predictors(
     program: FlatProgram, degrees: Mapping[Variable, float], found: Sequence[Degree]
 ) -> tuple[Variable, ...]:
     """Affine values that something not linear is applied to, in the order of the program."""
-    entries: list[Variable] = []
+    entries: list[Atom] = []
     sides: list[Atom] = list(program.outputs)
     for step, degree in zip(program.steps, found, strict=True):
         if degree.degree <= 1:
@@ -130,7 +130,8 @@ def _predictors(
         for each in sides
         if isinstance(each, Variable) and _is_affine(each, degrees) and each not in computable
     ]
-    return tuple(dict.fromkeys((*entries, *extra)))
+    together = dict.fromkeys((*entries, *extra))
+    return tuple(each for each in together if isinstance(each, Variable))
 
 
 def _is_affine(atom: Atom, degrees: Mapping[Variable, float]) -> bool:

@@ -17,6 +17,7 @@ doi:10.18637/jss.v067.i01.
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,11 +25,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from jax import Array
+from jax import Array, core
 from numpyro import handlers
 
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
+from hierjax.density import even_batch
 from hierjax.effects import Design, EffectSite, Gaussian, Layout, Placed, run_placed
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.likelihood import local_statistics, unravel
@@ -80,6 +82,7 @@ class Integrated:
     fn: Callable[..., Any]
     sites: tuple[str, ...] | None = None
     fixed_plan: Plan | None = None
+    key = PREPARED
 
     @property
     def __name__(self) -> str:
@@ -115,23 +118,17 @@ class Integrated:
             whitened=False, silent=frozenset(plan.responses), hidden=plan.hidden,
         )  # fmt: skip
         place(**data)
-        latents = {
-            name: message["value"]
-            for name, message in collect.messages.items()
-            if message["type"] == "sample"
-            and not message["is_observed"]
-            and name not in plan.by_name
-        }
+        latents = {name: collect.messages[name]["value"] for name in plan.latents}
         log_density, _ = _marginal(self.fn, plan, latents, data, prepared)
         numpyro.factor(f"{plan.responses[0]}_integrated", log_density)
 
     def recover(
-        self, key: Array, latents: Mapping[str, Any], data: Mapping[str, Any]
+        self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Draw the effects given one draw of the other latent sites; every site of the model."""
         data, plan = self._prepared(dict(data))
         prepared = data.pop(PREPARED)
-        own = {name: latents[name] for name in _latent_names(plan, latents)}
+        own = {name: sites[name] for name in plan.latents}
         _, factorisation = _marginal(self.fn, plan, own, data, prepared)
         drawn = plan.layout.site_values(conditional_draw(factorisation, key))
         effects = {site.name: drawn[site.name] for site in plan.sites}
@@ -144,7 +141,7 @@ class Integrated:
             if self.fixed_plan is None:
                 raise ModelError("prepared data belong to an integrated function with its plan.")
             return data, self.fixed_plan
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(data)):
+        if any(isinstance(leaf, core.Tracer) for leaf in jax.tree.leaves(data)):
             if self.fixed_plan is None:
                 raise ModelError(
                     "the structure of an integrated model is read from concrete data, and these "
@@ -154,7 +151,7 @@ class Integrated:
 
         def build() -> tuple[dict[str, Any], Plan]:
             # The data are concrete, whatever program or handler is running us.
-            with jax.core.eval_context(), handlers.block():
+            with core.eval_context(), handlers.block():
                 plan = self.plan(data)
                 fixed = dataclasses.replace(self, fixed_plan=plan)
                 arguments = Arguments.of(data)
@@ -174,10 +171,6 @@ def _digest(data: Mapping[str, Any]) -> tuple[Any, ...]:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return arguments, signature(arrays), digest.digest()
-
-
-def _latent_names(plan: Plan, latents: Mapping[str, Any]) -> list[str]:
-    return [name for name in latents if name not in plan.by_name and name not in plan.hidden]
 
 
 def _prepare_summed(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,7 +229,7 @@ def _is_valid(
     return check_design(predictors, layout, design, directions(layout.sites.values()))
 
 
-def _valid_latents(fn: Callable[..., Any], data: Mapping[str, Any], plan: Plan) -> dict[str, Array]:
+def _valid_latents(fn: Callable[..., Any], data: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """Return some value of every latent site that stays."""
     sites = abstract_trace(fn, data).sites.values()
     return {
@@ -415,3 +408,75 @@ def integrate(
     if data is None:
         return function
     return dataclasses.replace(function, fixed_plan=function.plan(data))
+
+
+def recover(
+    fn: Integrated,
+    draws: Mapping[str, Any],
+    data: Mapping[str, Any],
+    *,
+    seed: int = 0,
+) -> dict[str, Array]:
+    """Draw the sites that were integrated out back from their exact conditional distribution.
+
+    One draw u ~ p(u | h, y) for every draw of h, so that (h, u) has the distribution of the
+    original model.
+
+    Parameters
+    ----------
+    fn
+        From `integrate`.
+    draws
+        Remaining latent site -> array (..., *shape of the site), e.g. `mcmc.get_samples()`; all
+        sites have the same leading axes.
+    data
+        Arguments of the model function.
+    seed
+        The same seed gives the same draws.
+
+    Returns
+    -------
+    dict
+        Every latent and deterministic site of the original function, by name, with the same leading
+        axes.
+
+    Raises
+    ------
+    ModelError
+        `draws` lacks a remaining site, or its leading axes differ between sites.
+    """
+    trace = abstract_trace(fn.fn, data)
+    prepared, plan = fn._prepared(dict(data))
+    fixed = dataclasses.replace(fn, fixed_plan=plan)
+    missing = [name for name in plan.latents if name not in draws]
+    if missing:
+        raise ModelError(
+            f"`draws` has no site {missing[0]!r}; recovering needs {', '.join(plan.latents)}."
+        )
+    given = {name: jnp.asarray(draws[name]) for name in plan.latents}
+    leading = {
+        name: value.shape[: value.ndim - len(trace.sites[name].shape)]
+        for name, value in given.items()
+    }
+    if len(set(leading.values())) > 1:
+        raise ModelError(f"the draws of the sites have different leading axes: {leading}.")
+    axes = next(iter(leading.values()), ())
+    count = math.prod(axes)
+    flat = {name: value.reshape(count, *value.shape[len(axes) :]) for name, value in given.items()}
+    arguments = Arguments.of(prepared)
+
+    def one(each: tuple[Array, dict[str, Array]], arrays: Any) -> dict[str, Array]:
+        return fixed.recover(*each, arguments.rebuild(arrays))
+
+    @jax.jit
+    def run(keys: Array, flat: dict[str, Array], arrays: Any) -> dict[str, Array]:
+        size = even_batch(count)
+        return jax.lax.map(lambda each: one(each, arrays), (keys, flat), batch_size=size)
+
+    keys = jax.random.split(jax.random.key(seed), count)
+    sites = run(keys, flat, arguments.arrays(prepared))
+    return {
+        name: value.reshape(*axes, *value.shape[1:])
+        for name, value in sites.items()
+        if trace.sites[name].kind in ("latent", "deterministic")
+    }

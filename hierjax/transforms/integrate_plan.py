@@ -7,7 +7,7 @@ of all that depends on them is quadratic in them. Both are read off the traced p
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -35,6 +35,8 @@ class Plan:
     ----------
     sites
         The sites that are integrated out.
+    latents
+        Names of the latent sites that stay.
     layout
         Factors and columns. Columns that are not among `sites` belong to `known`.
     known
@@ -53,6 +55,7 @@ class Plan:
     """
 
     sites: tuple[EffectSite, ...]
+    latents: tuple[str, ...]
     layout: Layout
     known: tuple[EffectSite, ...]
     responses: tuple[str, ...]
@@ -67,7 +70,11 @@ class Plan:
 
 
 def make_plan(
-    fn: Callable[..., Any], data: Data, sites: Sequence[str] | None = None
+    fn: Callable[..., Any],
+    data: Data,
+    sites: Sequence[str] | None = None,
+    *,
+    left_out: Collection[str] = (),
 ) -> Plan | None:
     """Decide what to integrate out of `fn(**data)` and how.
 
@@ -77,7 +84,9 @@ def make_plan(
         NumPyro function and its (concrete) arguments.
     sites
         Sites to integrate out. If None, as many as possible; None is returned if there are none
-        that live in a plate or that group effects depend on.
+        with several groups.
+    left_out
+        Sites that stay in any case.
 
     Raises
     ------
@@ -85,6 +94,8 @@ def make_plan(
         One of `sites` is not in the model or cannot be integrated out; the message says why.
     """
     known = gaussian_sites(fn, data)
+    for name in left_out:
+        known.pop(name, None)
     if sites is not None:
         chosen = _named(fn, data, known, sites)
         reading = _Reading(fn, data, chosen)
@@ -156,8 +167,8 @@ class _Reading:
     def degrees(self) -> tuple[dict[str, float], dict[str, float]]:
         """Degree in the effects of every other density and of every value."""
         if self._degrees is None:
-            result = self._split_of(lambda placed: (placed.log_densities, placed.values))
-            self._degrees = result
+            self._degrees = self._split_of(lambda placed: (placed.log_densities, placed.values))
+        assert self._degrees is not None
         return self._degrees
 
     def is_quadratic(self) -> bool:
@@ -191,6 +202,7 @@ class _Reading:
             for name, degree in values.items()
             if degree > 0 and self.trace.sites[name].kind == "deterministic"
         )
+        stay = tuple(self.latents)
         found = self._known(responses)
         if found is not None:
             known, scale_known = found
@@ -199,14 +211,14 @@ class _Reading:
                     lambda effects: [self._residual(responses[0], effects, self.arrays)],
                     (*self.sites, *known),
                 )
-                return Plan(self.sites, layout, known, responses, hidden, True, scale_known)
+                return Plan(self.sites, stay, layout, known, responses, hidden, True, scale_known)
             except ModelError:
                 pass  # too many columns; the rows alone may need fewer
         whole = rows_split(
             self.fn, self.arguments, self.by_name, self.zeros, self._others(), responses
         )
         layout = lay_out(lambda effects: whole.predictors(effects, self._others()), self.sites)
-        return Plan(self.sites, layout, (), responses, hidden, summed=False)
+        return Plan(self.sites, stay, layout, (), responses, hidden, summed=False)
 
     def _others(self) -> tuple[Any, Any]:
         return self.latents, self.arrays
@@ -300,7 +312,7 @@ def residual_of(
 
     def residual(values: Mapping[str, Any], arrays: Any) -> tuple[Any, Any]:
         effects = {name: values[name] for name in sites}
-        others = latents | {name: each for name, each in values.items() if name not in sites}
+        others = dict(latents) | {name: each for name, each in values.items() if name not in sites}
         placed = run_placed(fn, sites, effects, others, arguments.rebuild(arrays), whitened=False)
         normal = bare_normal(placed.distributions[response])
         observed = placed.values[response]

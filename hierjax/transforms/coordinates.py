@@ -1,0 +1,157 @@
+"""The coordinates in which a model is sampled: a chain of transforms, and the way back."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from jax import Array
+
+from hierjax import checks
+from hierjax.errors import SettingsError
+from hierjax.trace import abstract_trace
+from hierjax.transforms.integrate import Integrated
+from hierjax.transforms.integrate_plan import make_plan
+from hierjax.transforms.noncentre import NonCentred, group_effects
+
+EFFECTS = ("auto", "integrate", "recentre", "centred", "noncentred")
+INTEGRATED, NONCENTRED = "integrated", "noncentred"
+
+Effects = str | Mapping[str, str]
+
+
+class Stage(Protocol):
+    """A transform with arrays of its own, that it makes from the data once."""
+
+    key: str
+
+    def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the data with the arrays added under `key`; a pure function."""
+        ...
+
+    def recover(
+        self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Return one draw of the sites before the transform from one after it."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Coordinates:
+    """A model function to sample in place of the original one.
+
+    Attributes
+    ----------
+    fn
+        NumPyro function of the prepared data.
+    stages
+        Transforms that prepare data and recover sites, innermost first.
+    choices
+        Site -> word for how it is treated; sites left out are as the model writes them.
+    """
+
+    fn: Callable[..., Any]
+    stages: tuple[Stage, ...] = ()
+    choices: tuple[tuple[str, str], ...] = ()
+
+    def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Add to the data what every stage makes of them; a pure function."""
+        found = dict(data)
+        for stage in self.stages:
+            found = stage.prepare(found)
+        return found
+
+    def recover(
+        self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Return one draw of the original sites from one of the sampled ones; pure."""
+        found, left = dict(sites), dict(data)
+        for stage in reversed(self.stages):
+            found |= stage.recover(key, found, left)
+            del left[stage.key]
+        return found
+
+
+def choose_coordinates(
+    fn: Callable[..., Any], data: Mapping[str, Any], effects: Effects = "auto"
+) -> Coordinates:
+    """Choose how each Gaussian site of a model is treated.
+
+    Parameters
+    ----------
+    fn, data
+        NumPyro function and its (concrete) arguments.
+    effects
+        "auto" integrates out what can be and samples other group effects non-centred; "integrate",
+        "noncentred" and "centred" force one treatment of all group effects. A mapping of sites to
+        those words forces single ones; the others are treated as by "auto".
+
+    Raises
+    ------
+    ModelError
+        A forced choice would be wrong; the message says why.
+    SettingsError
+        An unknown word or site.
+    """
+    forced = _forced(fn, data, effects)
+    if effects == "centred":
+        return Coordinates(fn)
+    coordinates = Coordinates(fn)
+    if effects != "noncentred":
+        coordinates = _integrated(fn, data, effects, forced)
+    return _noncentred(coordinates, fn, data, forced)
+
+
+def _forced(fn: Callable[..., Any], data: Mapping[str, Any], effects: Effects) -> dict[str, str]:
+    """Words for single sites, checked."""
+    if isinstance(effects, str):
+        checks.one_of("effects", effects, EFFECTS)
+        return {}
+    trace = abstract_trace(fn, data)
+    for name, word in effects.items():
+        checks.one_of(f"effects[{name!r}]", word, EFFECTS)
+        if name not in trace.sites or trace.sites[name].kind != "latent":
+            raise SettingsError(
+                f"`effects` names {name!r}, which is no latent site of the model. Its group "
+                f"effects are {', '.join(group_effects(trace)) or 'none'}."
+            )
+    return {name: word for name, word in effects.items() if word != "auto"}
+
+
+def _integrated(
+    fn: Callable[..., Any], data: Mapping[str, Any], effects: Effects, forced: Mapping[str, str]
+) -> Coordinates:
+    wanted = [name for name, word in forced.items() if word == "integrate"]
+    kept = {name for name, word in forced.items() if word != "integrate"}
+    if effects == "integrate":
+        wanted = list(group_effects(abstract_trace(fn, data)))
+    if wanted:
+        make_plan(fn, data, wanted, left_out=kept)  # raises with the reason if one cannot be
+    plan = make_plan(fn, data, left_out=kept)
+    if plan is not None and not set(wanted) <= set(plan.by_name):
+        plan = make_plan(fn, data, wanted, left_out=kept)
+    if plan is None:
+        return Coordinates(fn)
+    stage = Integrated(fn, None, plan)
+    return Coordinates(stage, (stage,), tuple((site.name, INTEGRATED) for site in plan.sites))
+
+
+def _noncentred(
+    coordinates: Coordinates,
+    fn: Callable[..., Any],
+    data: Mapping[str, Any],
+    forced: Mapping[str, str],
+) -> Coordinates:
+    """Non-centre the group effects that are left, but for those forced to stay as written."""
+    trace = abstract_trace(fn, data)
+    done = {name for name, _ in coordinates.choices}
+    sites = tuple(
+        name for name in group_effects(trace) if name not in done and forced.get(name) != "centred"
+    )
+    if not sites:
+        return coordinates
+    kinds = tuple((name, trace.sites[name].distribution) for name in sites)
+    return dataclasses.replace(
+        coordinates,
+        fn=NonCentred(coordinates.fn, kinds),
+        choices=(*coordinates.choices, *((name, NONCENTRED) for name in sites)),
+    )
