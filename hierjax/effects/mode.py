@@ -1,0 +1,290 @@
+"""The mode of standard normal effects given a log likelihood, and its curvature there.
+
+The inner problem of every Laplace approximation: maximise l(eta) - |v|^2 / 2 over v, where
+eta = eta0 + E v. Each Newton step is one solve of the conditional-Gaussian core, whatever the
+structure; steps are halved until the objective rises, and what is not finite does not count as
+rising, so that an overflow in the likelihood cannot get in.
+
+The mode is a fixed point of a Newton step, and a Newton step does not depend on where it starts
+from to first order. So one differentiable step from the (not differentiated) mode has the
+derivative of the mode by the implicit function theorem; each further one adds an order.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hierjax.effects.design import Design
+from hierjax.effects.likelihood import local_statistics
+from hierjax.groups import take
+from hierjax.linalg import (
+    Effects,
+    Factorisation,
+    Prior,
+    Structure,
+    conditional_mean,
+    factorise,
+    summarise,
+)
+
+MOST_STEPS = 50
+MOST_HALVINGS = 40
+TOLERANCE = {"float64": 1e-10, "float32": 1e-5}  # of the squared Newton decrement
+RISE = 1e-4  # share of the gain predicted by the slope that a step must make
+
+LogDensity = Callable[[Array], Array]
+
+
+class Mode(NamedTuple):
+    """Mode of l(eta0 + E v) - |v|^2 / 2 and what is known there; a pytree.
+
+    Attributes
+    ----------
+    effects
+        v, standard normal a priori.
+    predictors
+        eta = eta0 + E v, shape (n,).
+    slope, weights
+        First and negative second derivative of l by each predictor, (n,).
+    factorisation
+        Of A = I + E' diag(weights) E; its conditional distribution is the Laplace approximation.
+    log_density
+        l(eta).
+    converged
+        Whether the search ended at a maximum. If not, all the rest is that of the last point.
+    iterations
+        Newton steps taken.
+    """
+
+    effects: Effects
+    predictors: Array
+    slope: Array
+    weights: Array
+    factorisation: Factorisation
+    log_density: Array
+    converged: Array
+    iterations: Array
+
+    @property
+    def laplace(self) -> Array:
+        """Laplace approximation of the log marginal density: l - |v|^2 / 2 - log|A| / 2."""
+        penalty = _squares(self.effects, self.effects)
+        return self.log_density - 0.5 * (penalty + self.factorisation.log_determinant)
+
+
+def find_mode(
+    log_density: LogDensity,
+    design: Design,
+    structure: Structure,
+    start: Effects | None = None,
+    *,
+    derivatives: int = 1,
+) -> Mode:
+    """Find the mode of the effects, differentiable in all that `log_density` and `design` hold.
+
+    Pure, for any `jit`, `vmap` or derivative; meant to run inside `jit`.
+
+    Parameters
+    ----------
+    log_density
+        Log likelihood l of the predictors (n,), a scalar. Each of its terms must depend on one
+        predictor alone, see `separates`.
+    design, structure
+        E and eta0, and what is grouped in what.
+    start
+        Where to start, if its objective is higher than that of zero effects.
+    derivatives
+        Order up to which derivatives of the mode are exact; each costs one more solve.
+
+    Returns
+    -------
+    Mode
+        `converged` is False, and nothing raised, where no maximum was found.
+    """
+    # The search is not differentiated: what the likelihood holds goes in without its tangents.
+    pure, held = jax.closure_convert(log_density, design.start)
+    still, fixed = jax.lax.stop_gradient((design, held))
+    search = _Search(lambda predictors: pure(predictors, *fixed), still, structure)
+    effects, iterations, converged = search.run(start)
+    concave = search.is_concave(effects)
+    for _ in range(derivatives):
+        effects = _step(log_density, design, structure, effects, concave)
+    predictors = predict(design, effects)
+    value, slope = jax.value_and_grad(log_density)(predictors)
+    weights = _weights(log_density, predictors, concave)
+    linear = slope + weights * (predictors - design.start)
+    factorisation = _factorise(design, structure, linear, weights)
+    converged &= concave & jnp.isfinite(value)
+    return Mode(effects, predictors, slope, weights, factorisation, value, converged, iterations)
+
+
+def separates(log_density: LogDensity, predictors: Array, direction: Array) -> Array:
+    """Whether each term of a log likelihood depends on one predictor alone (second order).
+
+    Compares the Hessian's product with a random direction with that of a diagonal Hessian.
+    """
+    slope = jax.grad(log_density)
+    _, along = jax.jvp(slope, (predictors,), (direction,))
+    expected = direction * -curvature(log_density, predictors)
+    close = {"float64": 1e-8, "float32": 1e-3}[along.dtype.name]
+    size = jnp.max(jnp.abs(expected), initial=0.0)
+    return jnp.max(jnp.abs(along - expected), initial=0.0) <= close * (1.0 + size)
+
+
+def curvature(log_density: LogDensity, predictors: Array) -> Array:
+    """Negative second derivative of a log likelihood by each predictor, (n,)."""
+    _, along = jax.jvp(jax.grad(log_density), (predictors,), (jnp.ones_like(predictors),))
+    return -along
+
+
+def predict(design: Design, effects: Effects) -> Array:
+    """Predictors eta0 + E v, shape (n,)."""
+    return design.start + _spread(design, effects)
+
+
+def unit_prior(structure: Structure) -> Prior:
+    """Prior of standard normal effects and coefficients."""
+    scales = tuple(jnp.eye(factor.effects) for factor in structure.factors)
+    return Prior(scales, jnp.ones(structure.columns) if structure.columns else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """Damped Newton without derivatives."""
+
+    log_density: LogDensity
+    design: Design
+    structure: Structure
+
+    def run(self, start: Effects | None) -> tuple[Effects, Array, Array]:
+        """Return effects, number of steps, and whether they converged."""
+        tolerance = TOLERANCE[self.design.start.dtype.name]
+        effects = self._start(start)
+        first = (effects, jnp.asarray(0), jnp.asarray(False), jnp.asarray(False))
+
+        def going_on(state: tuple[Effects, Array, Array, Array]) -> Array:
+            _, iteration, converged, stuck = state
+            return (iteration < MOST_STEPS) & ~converged & ~stuck
+
+        def step(
+            state: tuple[Effects, Array, Array, Array],
+        ) -> tuple[Effects, Array, Array, Array]:
+            effects, iteration, _, _ = state
+            change, decrement = self._newton(effects)
+            converged = decrement < tolerance
+            share, stuck = self._share(effects, change, decrement, converged)
+            effects = jax.tree.map(lambda old, by: old + share * by, effects, change)
+            return effects, iteration + 1, converged, stuck
+
+        effects, iterations, converged, _ = jax.lax.while_loop(going_on, step, first)
+        return effects, iterations, converged
+
+    def is_concave(self, effects: Effects) -> Array:
+        """Whether the objective curves down in every direction (checked by its factorisation)."""
+        weights = curvature(self.log_density, predict(self.design, effects))
+        factorisation = _factorise(self.design, self.structure, jnp.zeros_like(weights), weights)
+        return jnp.isfinite(factorisation.log_determinant)
+
+    def _start(self, start: Effects | None) -> Effects:
+        dtype = self.design.start.dtype
+        zeros = Effects(
+            tuple(jnp.zeros((each.effects, each.groups), dtype) for each in self.structure.factors),
+            jnp.zeros(self.structure.columns, dtype),
+        )
+        if start is None:
+            return zeros
+        start = jax.lax.stop_gradient(start)
+        better = self._objective(start) > self._objective(zeros)
+        return jax.tree.map(lambda given, zero: jnp.where(better, given, zero), start, zeros)
+
+    def _objective(self, effects: Effects) -> Array:
+        value = self.log_density(predict(self.design, effects))
+        return value - 0.5 * _squares(effects, effects)
+
+    def _newton(self, effects: Effects) -> tuple[Effects, Array]:
+        """Return the Newton step and its squared decrement, the slope along it."""
+        predictors = predict(self.design, effects)
+        slope = jax.grad(self.log_density)(predictors)
+        weights = _weights(self.log_density, predictors, jnp.asarray(False))
+        linear = slope + weights * (predictors - self.design.start)
+        target = conditional_mean(_factorise(self.design, self.structure, linear, weights))
+        change = jax.tree.map(jnp.subtract, target, effects)
+        rise = jnp.vdot(slope, _spread(self.design, change)) - _squares(effects, change)
+        return change, rise
+
+    def _share(
+        self, effects: Effects, change: Effects, decrement: Array, converged: Array
+    ) -> tuple[Array, Array]:
+        """Halve the step until the objective rises; the share taken, and whether none does."""
+        now = self._objective(effects)
+        # A rise below the rounding error of the objective cannot be seen.
+        blur = 8.0 * jnp.finfo(now.dtype).eps * (1.0 + jnp.abs(now))
+
+        def too_long(state: tuple[Array, Array]) -> Array:
+            share, halvings = state
+            moved = jax.tree.map(lambda old, by: old + share * by, effects, change)
+            rises = self._objective(moved) >= now + RISE * share * decrement - blur
+            return ~rises & (halvings < MOST_HALVINGS) & ~converged
+
+        def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:
+            share, halvings = state
+            return 0.5 * share, halvings + 1
+
+        first = (jnp.ones_like(now), jnp.asarray(0))
+        share, halvings = jax.lax.while_loop(too_long, halve, first)
+        stuck = halvings >= MOST_HALVINGS
+        return jnp.where(stuck, 0.0, share), stuck
+
+
+def _step(
+    log_density: LogDensity,
+    design: Design,
+    structure: Structure,
+    effects: Effects,
+    concave: Array,
+) -> Effects:
+    """One Newton step whose matrix is not differentiated: that changes no derivative of order 1.
+
+    v + A^-1 (E' slope - v): the bracket is zero at the mode, so the derivative of A^-1 meets zero.
+    """
+    predictors = predict(design, effects)
+    weights = jax.lax.stop_gradient(_weights(log_density, predictors, concave))
+    still = jax.lax.stop_gradient(design)
+    fixed = local_statistics(structure, still, weights * _spread(still, effects), weights)
+    slope = jax.grad(log_density)(predictors)
+    moving = summarise(structure, slope, design.terms, design.columns)
+    statistics = dataclasses.replace(
+        fixed,
+        response=tuple(map(jnp.add, fixed.response, moving.response)),
+        rest_response=fixed.rest_response + moving.rest_response,
+    )
+    return conditional_mean(factorise(statistics, unit_prior(structure), 1.0))
+
+
+def _weights(log_density: LogDensity, predictors: Array, exact: Array) -> Array:
+    """Weights of the rows; where not `exact`, negative ones become zero so that A >= I."""
+    weights = curvature(log_density, predictors)
+    return jnp.where(exact, weights, jnp.maximum(weights, 0.0))
+
+
+def _factorise(
+    design: Design, structure: Structure, linear: Array, weights: Array
+) -> Factorisation:
+    statistics = local_statistics(structure, design, linear, weights)
+    return factorise(statistics, unit_prior(structure), 1.0)
+
+
+def _spread(design: Design, effects: Effects) -> Array:
+    """E v, shape (n,)."""
+    found = design.columns @ effects.columns if effects.columns.size else 0.0
+    for term, values in zip(design.terms, effects.factors, strict=True):
+        found += jnp.sum(take(values.T, term.index) * term.design, axis=1)
+    return jnp.broadcast_to(found, design.start.shape)
+
+
+def _squares(a: Effects, b: Effects) -> Array:
+    return sum(map(jnp.vdot, jax.tree.leaves(a), jax.tree.leaves(b)), start=jnp.zeros(()))
