@@ -38,6 +38,7 @@ class Effects(enum.StrEnum):
     auto = "auto"
     centred = "centred"
     integrate = "integrate"
+    recentre = "recentre"
     noncentred = "noncentred"
 
 

@@ -1,7 +1,7 @@
 """Run a model function with Gaussian sites put at given deviations from their location."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -103,7 +103,7 @@ class Placed:
     Attributes
     ----------
     log_densities
-        Log density of every other sample site, summed.
+        Log density of every other sample site, summed if not asked otherwise.
     values
         Value of every sample and deterministic site.
     gaussians
@@ -129,8 +129,12 @@ def run_placed(
     data: Mapping[str, Any],
     *,
     whitened: bool,
+    summed: bool = True,
 ) -> Placed:
-    """Run `fn(**data)` at given effects and values of the other latent sites; a pure function."""
+    """Run `fn(**data)` at given effects and values of the other latent sites; a pure function.
+
+    Unless `summed`, log densities keep the batch shape of their site.
+    """
     collect = Collect(fn)
     place = Place(collect, sites, effects, whitened=whitened)
     with handlers.block(), handlers.seed(rng_seed=0), handlers.substitute(data=dict(latents)):
@@ -139,7 +143,8 @@ def run_placed(
     for name, message in collect.messages.items():
         values[name] = message["value"]
         if message["type"] == "sample" and name not in effects:
-            log_densities[name] = _log_density(message)
+            log_density = _log_density(message)
+            log_densities[name] = jnp.sum(log_density) if summed else log_density
             distributions[name] = message["fn"]
     return Placed(log_densities, values, place.gaussians, distributions)
 
@@ -148,4 +153,37 @@ def _log_density(message: Mapping[str, Any]) -> Array:
     log_density = message["fn"].log_prob(message["value"])
     if message["scale"] is not None:
         log_density = message["scale"] * log_density
-    return jnp.sum(log_density)
+    return log_density
+
+
+def run_outside(
+    fn: Callable[..., Any],
+    sites: Mapping[str, EffectSite],
+    data: Mapping[str, Any],
+    *,
+    silent: Collection[str],
+    hidden: Collection[str],
+) -> dict[str, Any]:
+    """Run `fn(**data)` for the handlers around us, without its Gaussian sites.
+
+    Parameters
+    ----------
+    sites
+        Gaussian sites; they are put at their location and nobody outside sees them.
+    silent
+        Sites whose density depends on those; it is left out.
+    hidden
+        Deterministic sites that depend on those.
+
+    Returns
+    -------
+    dict
+        Site -> value, of every sample and deterministic site.
+    """
+    zeros = {name: jnp.zeros(site.shape) for name, site in sites.items()}
+    collect = Collect(fn)
+    Place(
+        collect, sites, zeros,
+        whitened=False, silent=frozenset(silent), hidden=frozenset(hidden),
+    )(**data)  # fmt: skip
+    return {name: message["value"] for name, message in collect.messages.items()}

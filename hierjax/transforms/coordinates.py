@@ -12,9 +12,11 @@ from hierjax.trace import abstract_trace
 from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.integrate_plan import make_plan
 from hierjax.transforms.noncentre import NonCentred, group_effects
+from hierjax.transforms.recentre import Recentred, recentre
+from hierjax.transforms.recentre_plan import make_recentre_plan
 
 EFFECTS = ("auto", "integrate", "recentre", "centred", "noncentred")
-INTEGRATED, NONCENTRED = "integrated", "noncentred"
+INTEGRATED, RECENTRED, NONCENTRED = "integrated", "recentred", "noncentred"
 
 Effects = str | Mapping[str, str]
 
@@ -81,7 +83,7 @@ def choose_coordinates(
     fn, data
         NumPyro function and its (concrete) arguments.
     effects
-        "auto" integrates out what can be and samples other group effects non-centred; "integrate",
+        "auto" integrates out what can be; if nothing can, it recentres. "integrate", "recentre",
         "noncentred" and "centred" force one treatment of all group effects. A mapping of sites to
         those words forces single ones; the others are treated as by "auto".
 
@@ -96,8 +98,10 @@ def choose_coordinates(
     if effects == "centred":
         return Coordinates(fn)
     coordinates = Coordinates(fn)
-    if effects != "noncentred":
+    if effects not in ("noncentred", "recentre"):
         coordinates = _integrated(fn, data, effects, forced)
+    if effects != "noncentred" and not coordinates.choices:
+        coordinates = _recentred(fn, data, effects, forced)
     return _noncentred(coordinates, fn, data, forced)
 
 
@@ -133,6 +137,21 @@ def _integrated(
         return Coordinates(fn)
     stage = Integrated(fn, None, plan)
     return Coordinates(stage, (stage,), tuple((site.name, INTEGRATED) for site in plan.sites))
+
+
+def _recentred(
+    fn: Callable[..., Any], data: Mapping[str, Any], effects: Effects, forced: Mapping[str, str]
+) -> Coordinates:
+    wanted = [name for name, word in forced.items() if word == "recentre"]
+    kept = {name for name, word in forced.items() if word != "recentre"}
+    if wanted or effects == "recentre":
+        stage = recentre(fn, data=data, sites=wanted or None)
+    else:
+        plan = make_recentre_plan(fn, data, left_out=kept)
+        if plan is None:
+            return Coordinates(fn)
+        stage = Recentred(fn, plan)
+    return Coordinates(stage, (stage,), tuple((site.name, RECENTRED) for site in stage.plan.sites))
 
 
 def _noncentred(

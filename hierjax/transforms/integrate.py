@@ -31,15 +31,16 @@ from numpyro import handlers
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
 from hierjax.density import even_batch
-from hierjax.effects import Design, EffectSite, Gaussian, Layout, Placed, run_placed
+from hierjax.effects import Design, Layout, run_placed
 from hierjax.effects.design import check_design, design_of, directions
-from hierjax.effects.likelihood import local_statistics, unravel
-from hierjax.effects.place import Collect, Place
+from hierjax.effects.likelihood import local_statistics
+from hierjax.effects.mode import curvature
+from hierjax.effects.place import run_outside
+from hierjax.effects.prior import deviation_prior, unit_prior
 from hierjax.effects.values import some_value
 from hierjax.errors import ModelError
 from hierjax.linalg import (
     Factorisation,
-    Prior,
     Statistics,
     Term,
     conditional_draw,
@@ -47,18 +48,16 @@ from hierjax.linalg import (
     log_likelihood_of,
     summarise,
 )
-from hierjax.polynomial import Split
 from hierjax.trace import abstract_trace
 from hierjax.transforms.integrate_plan import (
     Plan,
     bare_normal,
     make_plan,
     residual_of,
-    rows_split,
 )
+from hierjax.transforms.rows import rows_of
 
 PREPARED = "hierjax_prepared"
-_SPLITS = ProgramCache(size=32)
 _PREPARED = ProgramCache(size=8)
 
 
@@ -111,14 +110,8 @@ class Integrated:
         """Run the model with the effects integrated out."""
         data, plan = self._prepared(data)
         prepared = data.pop(PREPARED)
-        zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
-        collect = Collect(self.fn)
-        place = Place(
-            collect, plan.by_name, zeros,
-            whitened=False, silent=frozenset(plan.responses), hidden=plan.hidden,
-        )  # fmt: skip
-        place(**data)
-        latents = {name: collect.messages[name]["value"] for name in plan.latents}
+        values = run_outside(self.fn, plan.by_name, data, silent=plan.responses, hidden=plan.hidden)
+        latents = {name: values[name] for name in plan.latents}
         log_density, _ = _marginal(self.fn, plan, latents, data, prepared)
         numpyro.factor(f"{plan.responses[0]}_integrated", log_density)
 
@@ -208,7 +201,7 @@ def _prepare_summed(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any])
 def _prepare_rows(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
     """Find the group of every row."""
     latents = _valid_latents(fn, data, plan)
-    predictors = _predictors(fn, plan, latents, data)
+    predictors = rows_of(fn, plan, latents, data).predictors
     design = design_of(predictors, plan.layout)
     valid = _is_valid(predictors, plan.layout, design)
     return {
@@ -239,29 +232,6 @@ def _valid_latents(fn: Callable[..., Any], data: Mapping[str, Any], plan: Plan) 
     }
 
 
-def _predictors(
-    fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
-) -> Callable[[Mapping[str, Any]], list[Array]]:
-    whole, others = _split(fn, plan, latents, data)
-    return lambda effects: whole.predictors(effects, others)
-
-
-def _split(
-    fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
-) -> tuple[Split, Any]:
-    arguments = Arguments.of(data)
-    others = (dict(latents), tuple(map(jnp.asarray, arguments.arrays(data))))
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype), others)
-    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
-
-    def build() -> Split:
-        return rows_split(fn, arguments, plan.by_name, zeros, shapes, plan.responses)
-
-    leaves, tree = jax.tree.flatten(shapes)
-    types = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
-    return _SPLITS.get((fn, plan, arguments, tree, types), build), others
-
-
 def _marginal(
     fn: Callable[..., Any],
     plan: Plan,
@@ -273,26 +243,13 @@ def _marginal(
     if plan.summed:
         factorisation = _summed_factorisation(fn, plan, latents, data, prepared["statistics"])
         return log_likelihood_of(factorisation), factorisation
-    whole, others = _split(fn, plan, latents, data)
-    design = design_of(
-        lambda effects: whole.predictors(effects, others), plan.layout, prepared["indexes"]
-    )
-    shapes = whole.shapes
-
-    def log_density(predictor: Array) -> Array:
-        return whole.rest(unravel(predictor, shapes), others)
-
-    value, slope = jax.value_and_grad(log_density)(design.start)
-    _, curvature = jax.jvp(jax.grad(log_density), (design.start,), (jnp.ones_like(slope),))
-    statistics = local_statistics(plan.layout.structure, design, slope, -curvature)
-    factorisation = factorise(statistics, _unit_prior(plan.layout), 1.0)
+    rows = rows_of(fn, plan, latents, data)
+    design = design_of(rows.predictors, plan.layout, prepared["indexes"])
+    value, slope = jax.value_and_grad(rows.log_density)(design.start)
+    weights = curvature(rows.log_density, design.start)
+    statistics = local_statistics(plan.layout.structure, design, slope, weights)
+    factorisation = factorise(statistics, unit_prior(plan.layout.structure), 1.0)
     return value + log_likelihood_of(factorisation) + prepared["valid"], factorisation
-
-
-def _unit_prior(layout: Layout) -> Prior:
-    scales = tuple(jnp.eye(factor.effects) for factor in layout.structure.factors)
-    columns = layout.structure.columns
-    return Prior(scales, jnp.ones(columns) if columns else None)
 
 
 def _summed_factorisation(
@@ -306,56 +263,8 @@ def _summed_factorisation(
     placed = run_placed(fn, plan.by_name, zeros, latents, data, whitened=False)
     normal = bare_normal(placed.distributions[plan.responses[0]])
     sigma = 1.0 if plan.scale_known else jnp.reshape(normal.scale, ())
-    scales = tuple(
-        _block_diagonal([placed.gaussians[site.name].scale() for site in sites])
-        for sites in plan.layout.factors
-    )
-    column_scale, column_mean = _columns_prior(plan, latents, placed)
-    return factorise(statistics, Prior(scales, column_scale, column_mean=column_mean), sigma)
-
-
-def _columns_prior(
-    plan: Plan, latents: Mapping[str, Any], placed: Placed
-) -> tuple[Array | None, Array | None]:
-    """Scale and mean of the columns: a known coefficient has scale 0."""
-    if not plan.layout.columns:
-        return None, None
-    scales, means = [], []
-    for site in plan.layout.columns:
-        if site.name in plan.by_name:
-            scales.append(_column_scale(site, placed.gaussians[site.name]))
-            means.append(jnp.zeros(site.size))
-        else:
-            scales.append(jnp.zeros(site.size))
-            means.append(jnp.ravel(latents[site.name]))
-    if all(scale.ndim == 1 for scale in scales):
-        return jnp.concatenate(scales), jnp.concatenate(means)
-    square = [jnp.diag(scale) if scale.ndim == 1 else scale for scale in scales]
-    return jax.scipy.linalg.block_diag(*square), jnp.concatenate(means)
-
-
-def _column_scale(site: EffectSite, gaussian: Gaussian) -> Array:
-    root = gaussian.root
-    if root.ndim == 2:
-        return jnp.ravel(jnp.broadcast_to(root, (site.groups, site.width)))
-    blocks = jnp.broadcast_to(root, (site.groups, site.width, site.width))
-    return jax.scipy.linalg.block_diag(*blocks)
-
-
-def _block_diagonal(scales: list[Array]) -> Array:
-    """Put the scales of several sites on one factor together, (q, q) or (q, q, J)."""
-    if len(scales) == 1:
-        return scales[0]
-    if all(scale.ndim == 2 for scale in scales):
-        return jax.scipy.linalg.block_diag(*scales)
-    groups = max(scale.shape[-1] for scale in scales if scale.ndim == 3)
-    full = [
-        jnp.broadcast_to(
-            scale[:, :, None] if scale.ndim == 2 else scale, (*scale.shape[:2], groups)
-        )
-        for scale in scales
-    ]
-    return jax.vmap(jax.scipy.linalg.block_diag, in_axes=-1, out_axes=-1)(*full)
+    prior = deviation_prior(plan.layout, placed.gaussians, latents)
+    return factorise(statistics, prior, sigma)
 
 
 def integrate(

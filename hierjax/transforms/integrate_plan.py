@@ -329,12 +329,16 @@ def rows_split(
     zeros: Mapping[str, Any],
     others: Any,
     responses: tuple[str, ...],
+    *,
+    whitened: bool = True,
 ) -> Split:
     """Cut the summed log density of the responses at its linear predictors."""
 
     def log_density(effects: Any, others: Any) -> Any:
         latents, arrays = others
-        placed = run_placed(fn, sites, effects, latents, arguments.rebuild(arrays), whitened=True)
+        placed = run_placed(
+            fn, sites, effects, latents, arguments.rebuild(arrays), whitened=whitened
+        )
         return sum((placed.log_densities[name] for name in responses), start=jnp.zeros(()))
 
     return split(log_density, zeros, others)

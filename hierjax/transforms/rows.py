@@ -1,0 +1,74 @@
+"""Linear predictors and log likelihood of a model at given values of its other latent sites."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hierjax.arguments import Arguments
+from hierjax.cache import ProgramCache
+from hierjax.effects import EffectSite
+from hierjax.effects.likelihood import unravel
+from hierjax.polynomial import Split
+from hierjax.transforms.integrate_plan import rows_split
+
+_SPLITS = ProgramCache(size=32)
+
+
+class Placing(Protocol):
+    """What a plan says of the sites that are taken out."""
+
+    @property
+    def sites(self) -> tuple[EffectSite, ...]: ...  # noqa: D102
+
+    @property
+    def responses(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def by_name(self) -> dict[str, EffectSite]: ...  # noqa: D102
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The model at given other latent sites, cut at its linear predictors.
+
+    Attributes
+    ----------
+    split
+        Predictors as a function of the standard normals of the effects, and the rest.
+    others
+        Values of the other latent sites, and the arrays of the data.
+    """
+
+    split: Split
+    others: Any
+
+    def predictors(self, effects: Mapping[str, Any]) -> list[Array]:
+        """Linear predictors at given standard normals."""
+        return self.split.predictors(effects, self.others)
+
+    def log_density(self, predictors: Array) -> Array:
+        """Log density of the responses at predictors given as one vector (n,)."""
+        return self.split.rest(unravel(predictors, self.split.shapes), self.others)
+
+
+def rows_of(
+    fn: Callable[..., Any], plan: Placing, latents: Mapping[str, Any], data: Mapping[str, Any]
+) -> Rows:
+    """Cut a model at its linear predictors, at given values of the other latent sites."""
+    arguments = Arguments.of(data)
+    others = (dict(latents), tuple(map(jnp.asarray, arguments.arrays(data))))
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), others
+    )
+    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
+
+    def build() -> Split:
+        return rows_split(fn, arguments, plan.by_name, zeros, shapes, plan.responses)
+
+    leaves, tree = jax.tree.flatten(shapes)
+    types = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
+    return Rows(_SPLITS.get((fn, plan, arguments, tree, types), build), others)

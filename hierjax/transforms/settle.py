@@ -1,0 +1,85 @@
+"""How many nodes a quadrature needs: as many as it takes for the log likelihood to stop moving."""
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from numpyro.distributions import biject_to
+
+from hierjax.effects.values import some_value
+from hierjax.trace import Site
+from hierjax.transforms.quadrature import Grid, gauss_hermite
+
+ORDERS = {1: (3, 5, 9, 17, 33, 65), 2: (3, 5, 9, 17, 33)}  # nodes per effect, by effects a group
+SETTLED = 0.01  # the log likelihood may move by this much from one order to the next
+MOST_STEPS = 60  # of a rough fit
+
+
+def settle(evaluate: Callable[[Grid], Any], width: int) -> tuple[int, float]:
+    """Nearly double the order until the value moves by less than 0.01; the order and the value.
+
+    Parameters
+    ----------
+    evaluate
+        Value by quadrature on a grid; all grids have one shape.
+    width
+        Effects per group.
+    """
+    orders = ORDERS[width]
+    order, value, moved = orders[0], math.inf, math.inf
+    for order in orders:
+        before, value = value, float(evaluate(gauss_hermite(order, width, orders[-1])))
+        moved = abs(value - before)
+        if moved < SETTLED:
+            return order, value
+    warnings.warn(
+        f"the marginal log likelihood has not settled: at {order} nodes per effect it still moves "
+        f"by {moved:.2g}. Do not trust it here; sample the effects instead.",
+        stacklevel=4,
+    )
+    return order, value
+
+
+def rough_fit(
+    log_joint: Callable[[dict[str, Array]], Array], sites: Mapping[str, Site]
+) -> dict[str, Array]:
+    """Maximise a log density of sites on their unconstrained scales, in a few BFGS steps."""
+    from scipy.optimize import minimize
+
+    transforms = {name: biject_to(site.support) for name, site in sites.items()}
+    first = {name: transforms[name].inv(jnp.asarray(some_value(sites[name]))) for name in sites}
+    flat, rebuild = ravel_pytree(first)
+
+    def constrain(position: Any) -> tuple[dict[str, Array], Array]:
+        values, log_jacobian = {}, jnp.zeros(())
+        for name, free in rebuild(position).items():
+            values[name] = transforms[name](free)
+            log_jacobian += jnp.sum(transforms[name].log_abs_det_jacobian(free, values[name]))
+        return values, log_jacobian
+
+    @jax.jit
+    @jax.value_and_grad
+    def negative(position: Any) -> Array:
+        values, log_jacobian = constrain(position)
+        return -log_joint(values) - log_jacobian
+
+    def objective(position: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = negative(jnp.asarray(position, flat.dtype))
+        if not (np.isfinite(value) and np.all(np.isfinite(slope))):
+            return 1e300, np.zeros(flat.size)
+        return float(value), np.asarray(slope, float)
+
+    found = minimize(
+        objective,
+        np.asarray(flat, float),
+        jac=True,
+        method="BFGS",
+        options={"maxiter": MOST_STEPS, "gtol": 1e-2},
+    )
+    return constrain(jnp.asarray(found.x, flat.dtype))[0]
