@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+from jax.api_util import debug_info
 from jax.extend import core
 
 # Calls that compute what their body computes, and whose derivative is that of their body.
@@ -50,7 +51,11 @@ class Step:
             for variable, value in zip(self.equation.invars, values, strict=True)
             if not hasattr(variable, "val")
         }
-        jaxpr = core.Jaxpr([], list(given), self.equation.outvars, [self.equation])
+        # JAX wants to know what was traced, though only for its error messages.
+        about = debug_info(self.name, self.run, (values,), {}).with_unknown_names()
+        jaxpr = core.Jaxpr(
+            [], list(given), self.equation.outvars, [self.equation], debug_info=about
+        )
         return core.jaxpr_as_fun(core.ClosedJaxpr(jaxpr, []))(*given.values())
 
 
