@@ -20,11 +20,11 @@ from jax import Array
 
 from hierjax.effects.design import Design
 from hierjax.effects.likelihood import local_statistics
+from hierjax.effects.prior import unit_prior
 from hierjax.groups import take
 from hierjax.linalg import (
     Effects,
     Factorisation,
-    Prior,
     Structure,
     conditional_mean,
     factorise,
@@ -34,6 +34,7 @@ from hierjax.linalg import (
 MOST_STEPS = 50
 MOST_HALVINGS = 40
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}  # of the squared Newton decrement
+AWAY_FROM_ZERO = 1e-30
 RISE = 1e-4  # share of the gain predicted by the slope that a step must make
 
 LogDensity = Callable[[Array], Array]
@@ -110,15 +111,16 @@ def find_mode(
     still, fixed = jax.lax.stop_gradient((design, held))
     search = _Search(lambda predictors: pure(predictors, *fixed), still, structure)
     effects, iterations, converged = search.run(start)
-    concave = search.is_concave(effects)
+    concave = jnp.asarray(True)
     for _ in range(derivatives):
-        effects = _step(log_density, design, structure, effects, concave)
+        effects, curved = _step(log_density, design, structure, effects)
+        concave &= curved
     predictors = predict(design, effects)
     value, slope = jax.value_and_grad(log_density)(predictors)
     weights = _weights(log_density, predictors, concave)
     linear = slope + weights * (predictors - design.start)
     factorisation = _factorise(design, structure, linear, weights)
-    converged &= concave & jnp.isfinite(value)
+    converged &= concave & jnp.isfinite(value + factorisation.log_determinant)
     return Mode(effects, predictors, slope, weights, factorisation, value, converged, iterations)
 
 
@@ -142,14 +144,13 @@ def curvature(log_density: LogDensity, predictors: Array) -> Array:
 
 
 def predict(design: Design, effects: Effects) -> Array:
-    """Predictors eta0 + E v, shape (n,)."""
-    return design.start + _spread(design, effects)
+    """Predictors eta0 + E v, shape (n,); zeros are moved by 1e-30.
 
-
-def unit_prior(structure: Structure) -> Prior:
-    """Prior of standard normal effects and coefficients."""
-    scales = tuple(jnp.eye(factor.effects) for factor in structure.factors)
-    return Prior(scales, jnp.ones(structure.columns) if structure.columns else None)
+    At a logit of exactly 0 NumPyro's Bernoulli and Binomial have the slope 0 or 1 of a clip, in
+    place of a half: to a search, zeros that fit the data would look like a maximum.
+    """
+    predictors = design.start + _spread(design, effects)
+    return predictors + jnp.where(predictors == 0.0, AWAY_FROM_ZERO, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,12 +184,6 @@ class _Search:
         effects, iterations, converged, _ = jax.lax.while_loop(going_on, step, first)
         return effects, iterations, converged
 
-    def is_concave(self, effects: Effects) -> Array:
-        """Whether the objective curves down in every direction (checked by its factorisation)."""
-        weights = curvature(self.log_density, predict(self.design, effects))
-        factorisation = _factorise(self.design, self.structure, jnp.zeros_like(weights), weights)
-        return jnp.isfinite(factorisation.log_determinant)
-
     def _start(self, start: Effects | None) -> Effects:
         dtype = self.design.start.dtype
         zeros = Effects(
@@ -209,7 +204,7 @@ class _Search:
         """Return the Newton step and its squared decrement, the slope along it."""
         predictors = predict(self.design, effects)
         slope = jax.grad(self.log_density)(predictors)
-        weights = _weights(self.log_density, predictors, jnp.asarray(False))
+        weights = jnp.maximum(curvature(self.log_density, predictors), 0.0)
         linear = slope + weights * (predictors - self.design.start)
         target = conditional_mean(_factorise(self.design, self.structure, linear, weights))
         change = jax.tree.map(jnp.subtract, target, effects)
@@ -241,18 +236,14 @@ class _Search:
 
 
 def _step(
-    log_density: LogDensity,
-    design: Design,
-    structure: Structure,
-    effects: Effects,
-    concave: Array,
-) -> Effects:
-    """One Newton step whose matrix is not differentiated: that changes no derivative of order 1.
+    log_density: LogDensity, design: Design, structure: Structure, effects: Effects
+) -> tuple[Effects, Array]:
+    """One Newton step whose matrix is not differentiated, and whether that is a maximum's.
 
     v + A^-1 (E' slope - v): the bracket is zero at the mode, so the derivative of A^-1 meets zero.
     """
     predictors = predict(design, effects)
-    weights = jax.lax.stop_gradient(_weights(log_density, predictors, concave))
+    weights = jax.lax.stop_gradient(curvature(log_density, predictors))
     still = jax.lax.stop_gradient(design)
     fixed = local_statistics(structure, still, weights * _spread(still, effects), weights)
     slope = jax.grad(log_density)(predictors)
@@ -262,7 +253,10 @@ def _step(
         response=tuple(map(jnp.add, fixed.response, moving.response)),
         rest_response=fixed.rest_response + moving.rest_response,
     )
-    return conditional_mean(factorise(statistics, unit_prior(structure), 1.0))
+    factorisation = factorise(statistics, unit_prior(structure), 1.0)
+    concave = jnp.isfinite(factorisation.log_determinant)
+    moved = conditional_mean(factorisation)
+    return jax.tree.map(lambda new, old: jnp.where(concave, new, old), moved, effects), concave
 
 
 def _weights(log_density: LogDensity, predictors: Array, exact: Array) -> Array:
