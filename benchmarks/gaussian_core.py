@@ -38,7 +38,7 @@ from hierjax.linalg import (
 )
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "reference"
-REPEATS = 15
+REPEATS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,16 +182,16 @@ def looped(function: Callable[..., Any], steps: int) -> Callable[..., Any]:
 
 
 def alternate(
-    sides: dict[str, tuple[Callable[..., Any], Any, Any]], seconds: float = 0.02
+    sides: dict[str, tuple[Callable[..., Any], Any, Any]], seconds: float = 0.002
 ) -> dict[str, float]:
     """Least seconds per evaluation of each side `(function, point, data)`, taken in turns."""
     ready = {}
     for name, (function, point, data) in sides.items():
-        once = looped(function, 2)
+        once = looped(function, 10)
         once(point, data).block_until_ready()
         started = time.perf_counter()
         once(point, data).block_until_ready()
-        steps = int(np.clip(2 * seconds / (time.perf_counter() - started), 2, 2000))
+        steps = int(np.clip(10 * seconds / (time.perf_counter() - started), 2, 1000))
         ready[name] = (looped(function, steps), steps, point, data)
         ready[name][0](point, data).block_until_ready()
     best = dict.fromkeys(sides, np.inf)

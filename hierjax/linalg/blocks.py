@@ -20,7 +20,23 @@ def multiply(a: Array, b: Array) -> Array:
     """Multiply blocks, (i, k, J) by (k, j, J) -> (i, j, J); a group axis of length 1 broadcasts."""
     if a.shape[1] > WRITTEN_OUT:
         return jnp.einsum("ikg,kjg->ijg", *_same_groups(a, b), precision="highest")
-    return jnp.sum(a[:, :, None, :] * b[None, :, :, :], 1)
+    return sum_all([a[:, k, None] * b[None, k] for k in range(a.shape[1])])
+
+
+def multiply_many(a: Array, b: Array) -> Array:
+    """Multiply blocks by several vectors each, (i, k, J or 1) by (k, J, n) -> (i, J, n)."""
+    if a.shape[1] > WRITTEN_OUT:
+        a = jnp.broadcast_to(a, (*a.shape[:2], b.shape[1]))
+        return jnp.einsum("ikg,kgn->ign", a, b, precision="highest")
+    return sum_all([a[:, k, :, None] * b[None, k] for k in range(a.shape[1])])
+
+
+def sum_all(arrays: list[Array]) -> Array:
+    """Sum arrays one after the other: XLA is slow at reductions over an axis of length two."""
+    total = arrays[0]
+    for array in arrays[1:]:
+        total = total + array
+    return total
 
 
 def transpose(a: Array) -> Array:
@@ -109,6 +125,73 @@ def _inverse_and_log_determinant_jvp(
     (change,) = tangents
     d_inverse = -multiply(inverse, multiply(change, inverse))
     return (inverse, log_determinant), (d_inverse, jnp.sum(inverse * change, (0, 1)))
+
+
+@jax.custom_jvp
+def shrink(scale: Array, information: Array) -> tuple[Array, Array]:
+    """Covariance left of effects with prior square root Λ, seen with information C.
+
+        K = Λ D^-1 Λ',  log|D|,  D = I + Λ' C Λ.
+
+    Parameters
+    ----------
+    scale
+        Λ, shape (q, q, J or 1).
+    information
+        C, shape (q, q, J).
+
+    Returns
+    -------
+    K, shape (q, q, J), and log|D|, shape (J,).
+
+    Notes
+    -----
+    With P = Λ Λ' and M = (I + P C)^-1: dK = M dP M' - K dC K, d log|D| = tr(C M dP) + tr(K dC).
+    """
+    covariance, _, log_determinant = shrinkage(scale, information)
+    return covariance, log_determinant
+
+
+def shrinkage(scale: Array, information: Array) -> tuple[Array, Array, Array]:
+    """K, M and log|D| as in `shrink`."""
+    q = scale.shape[0]
+    square = multiply(scale, transpose(scale))
+    if q == 1:
+        inverse = 1.0 / (1.0 + square * information)
+        return square * inverse, inverse, -jnp.log(inverse[0, 0])
+    if q == 2:
+        # K = (P + |P| adj C) / |D| and M = adj(I + P C) / |D|; nothing cancels but in |C|. An
+        # adjugate is the matrix reversed along both axes (M: transposed), signs changed off the
+        # diagonal.
+        sign = jnp.array([[1.0, -1.0], [-1.0, 1.0]], square.dtype)[:, :, None]
+        size = (scale[0, 0] * scale[1, 1] - scale[0, 1] * scale[1, 0]) ** 2
+        amount = information[0, 0] * information[1, 1] - information[0, 1] * information[1, 0]
+        determinant = 1.0 + jnp.sum(square * information, (0, 1)) + size * amount
+        covariance = (square + size * sign * information[::-1, ::-1]) / determinant
+        swapped = transpose(multiply(square, information))[::-1, ::-1]
+        shrunk = plus_identity(sign * swapped) / determinant
+        return covariance, shrunk, jnp.log(determinant)
+    inverse, log_determinant = inverse_and_log_determinant(
+        plus_identity(sandwich(scale, information))
+    )
+    covariance = sandwich(transpose(scale), inverse)
+    return covariance, plus_identity(-multiply(covariance, information)), log_determinant
+
+
+@shrink.defjvp
+def _shrink_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    (scale, information), (d_scale, d_information) = primals, tangents
+    covariance, shrunk, log_determinant = shrinkage(scale, information)
+    half = multiply(d_scale, transpose(scale))
+    d_square = half + transpose(half)
+    d_covariance = multiply(multiply(shrunk, d_square), transpose(shrunk))
+    d_covariance -= multiply(covariance, multiply(d_information, covariance))
+    # C M is symmetric, and so are K and the tangents they meet.
+    d_log = jnp.sum(multiply(information, shrunk) * d_square, (0, 1))
+    d_log += jnp.sum(covariance * d_information, (0, 1))
+    return (covariance, log_determinant), (d_covariance, d_log)
 
 
 def _inverse_lower(factor: Array) -> Array:

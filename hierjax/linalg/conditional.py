@@ -57,8 +57,7 @@ def conditional_draw(factorisation: Factorisation, key: Array) -> Effects:
     `Structure.fixed` is "ml" the coefficients stay at their estimate and the effects are drawn
     given it.
     """
-    structure = factorisation.statistics.structure
-    noise = draw_noise(structure, key, factorisation.right.dtype)
+    noise = draw_noise(factorisation.structure, key, factorisation.outer.rest.dtype)
     return conditional_map(factorisation, noise)
 
 
@@ -105,42 +104,56 @@ def draw_noise(structure: Structure, key: Array, dtype: jnp.dtype) -> Noise:
 
 def _substitute(factorisation: Factorisation, noise: Noise | None, whitened: bool) -> Effects:
     """Go back from the dense rest to the innermost level."""
-    structure, sigma = factorisation.statistics.structure, factorisation.sigma
-    white = factorisation.right
-    if structure.rest_size:
-        factor = jnp.linalg.cholesky(factorisation.precision)
-        half = solve_triangular(factor, white, lower=True)
-        if noise is not None:
-            half += sigma * noise.rest
-        white = solve_triangular(factor, half, trans=1, lower=True)
-    rest = multiply_rest(structure, factorisation.root, white)
+    structure, sigma = factorisation.structure, factorisation.sigma
+    white = _rest_white(factorisation, noise)
+    # Everything bordered by the response, whose coefficient is -1.
+    rest = multiply_rest(structure, factorisation.root, jnp.append(white, -1.0))
     effects: list[Array] = []
     white_effects: list[Array] = []
     for position in reversed(range(len(structure.chain))):
         level = factorisation.levels[position]
         ancestors = factorisation.statistics.ancestors[position]
-        residual = level.response - jnp.einsum("mqj,m->qj", level.across, rest)
+        residual = -jnp.einsum("mqj,m->qj", level.across, rest)
         for link, index, above in zip(level.up, ancestors, effects, strict=True):
             residual -= jnp.sum(link * take_groups(above, index)[:, None], 0)
         shocks = None if noise is None else sigma * noise.levels[position]
         white_effects.insert(0, _level_white(level, residual, shocks))
         effects.insert(0, jnp.sum(level.scale * white_effects[0][None], 1))
+    start, origin = structure.rest_effects, factorisation.statistics.origin
     if whitened:
-        rest_white = white / sigma
+        scaled = white / sigma
         if not structure.has_prior:
-            start = structure.rest_effects
-            estimate = rest[start:] + factorisation.statistics.origin
-            rest_white = jnp.concatenate([rest_white[:start], estimate])
-        return _placed(structure, [each / sigma for each in white_effects], rest_white)
-    return _with_prior_mean(factorisation, _placed(structure, effects, rest))
+            scaled = jnp.concatenate([scaled[:start], rest[start:-1] + origin])
+        return _placed(structure, [each / sigma for each in white_effects], scaled)
+    placed = _placed(structure, effects, rest[:-1])
+    means = factorisation.prior.means or (None,) * len(structure.factors)
+    factors = tuple(
+        effect if mean is None else effect + mean
+        for effect, mean in zip(placed.factors, means, strict=True)
+    )
+    return Effects(factors, placed.columns + origin)
+
+
+def _rest_white(factorisation: Factorisation, noise: Noise | None) -> Array:
+    """Return w of the dense rest, whose effects are b = Λ w."""
+    system = factorisation.system
+    if not factorisation.structure.rest_size:
+        return system[:0, 0]
+    factor = jnp.linalg.cholesky(system[:-1, :-1])
+    half = solve_triangular(factor, system[-1, :-1], lower=True)
+    if noise is not None:
+        half += factorisation.sigma * noise.rest
+    return solve_triangular(factor, half, trans=1, lower=True)
 
 
 def _level_white(level: Level, residual: Array, shocks: Array | None) -> Array:
     """Return w of a level, where its effects are b = Λ w, given those of the levels above."""
+    precision = blocks.plus_identity(blocks.sandwich(level.scale, level.own))
+    inverse, _ = blocks.inverse_and_log_determinant(precision)
     projected = jnp.sum(level.scale * residual[:, None], 0)
-    white = jnp.sum(level.inverse * projected[None], 1)
+    white = jnp.sum(inverse * projected[None], 1)
     if shocks is not None:
-        white += blocks.solve_upper(blocks.cholesky(level.precision), shocks)
+        white += blocks.solve_upper(blocks.cholesky(precision), shocks)
     return white
 
 
@@ -152,18 +165,3 @@ def _placed(structure: Structure, chain: list[Array], rest: Array) -> Effects:
         placed[place] = rest[where].reshape(factor.effects, factor.groups)
     ordered = tuple(placed[place] for place in range(len(structure.factors)))
     return Effects(ordered, rest[structure.rest_effects :])
-
-
-def _with_prior_mean(factorisation: Factorisation, effects: Effects) -> Effects:
-    structure, prior = factorisation.statistics.structure, factorisation.prior
-    means = prior.means or (None,) * len(structure.factors)
-    factors = tuple(
-        effect if mean is None else effect + mean
-        for effect, mean in zip(effects.factors, means, strict=True)
-    )
-    columns = effects.columns
-    if not structure.has_prior:
-        columns = columns + factorisation.statistics.origin
-    elif prior.column_mean is not None:
-        columns = columns + prior.column_mean
-    return Effects(factors, columns)

@@ -7,21 +7,20 @@ log-determinant, quadratic form and inverse have the textbook derivatives, of ev
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jax.scipy.linalg import solve_triangular
+from jax.lax.linalg import triangular_solve
 
 from hierjax.linalg import blocks
 
 
-def definite_forms(matrix: Array, right: Array) -> tuple[Array, Array, Array]:
+def definite_forms(bordered: Array) -> tuple[Array, Array, Array]:
     """Log-determinant, quadratic form and inverse of a symmetric positive definite matrix.
 
     Parameters
     ----------
-    matrix
-        S, shape (m, m), both triangles given; m may be 0.
-    right
-        r, shape (m,).
+    bordered
+        [[S, r], [r', anything]], shape (m + 1, m + 1), both triangles given; m may be 0.
 
     Returns
     -------
@@ -37,39 +36,44 @@ def definite_forms(matrix: Array, right: Array) -> tuple[Array, Array, Array]:
     d log|S| = tr(S^-1 dS); d form = x' (2 dr - dS x), x = S^-1 r; d S^-1 = -S^-1 dS S^-1. A matrix
     that is not positive definite gives NaN.
     """
-    if matrix.shape[0] == 0:
+    size = bordered.shape[0] - 1
+    matrix, right = bordered[:size, :size], bordered[size, :size]
+    if size == 0:
         return jnp.zeros((), matrix.dtype), jnp.zeros((), matrix.dtype), matrix
-    if matrix.shape[0] <= blocks.WRITTEN_OUT:
+    if size <= blocks.WRITTEN_OUT:
         inverse, log_determinant = blocks.inverse_and_log_determinant(matrix[:, :, None])
         solution = jnp.sum(inverse[:, :, 0] * right, 1)
         return log_determinant[0], jnp.vdot(right, solution), inverse[:, :, 0]
-    return _forms_library(matrix, right)
+    return _forms_library(bordered)
 
 
 @jax.custom_jvp
-def _forms_library(matrix: Array, right: Array) -> tuple[Array, Array, Array]:
+def _forms_library(bordered: Array) -> tuple[Array, Array, Array]:
     # The factor of S bordered by r holds L^-1 r in its last row, which saves the triangular solves:
     # half of the time at m = 34. The corner is infinite: a smaller number might be too small.
-    size = matrix.shape[0]
-    bordered = jnp.pad(matrix, ((0, 1), (0, 1))).at[size, :size].set(right)
-    bordered = bordered.at[size, size].set(jnp.inf)
+    size = bordered.shape[0] - 1
+    corner = np.zeros((size + 1, size + 1), bool)
+    corner[size, size] = True
+    bordered = jnp.where(corner, jnp.inf, bordered)
     factor = jax.lax.linalg.cholesky(bordered, symmetrize_input=False)
     log_determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor)[:size]))
     half = factor[size, :size]
-    root = _inverse_upper(factor[:size, :size].T, max(24, size // 16))
+    root = _inverse_upper(factor[:size, :size].T, max(48, size // 16))
     return log_determinant, jnp.vdot(half, half), _product(root, root.T)
 
 
 @_forms_library.defjvp
 def _forms_library_jvp(
-    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+    primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
     log_determinant, form, inverse = _forms_library(*primals)
-    (_, right), (change, right_change) = primals, tangents
-    solution = _product(inverse, right)
-    d_log_determinant = jnp.sum(inverse * change)
-    d_form = jnp.vdot(solution, 2.0 * right_change - _product(change, solution))
-    d_inverse = -_product(inverse, _product(change, inverse))
+    (bordered,), (change,) = primals, tangents
+    size = bordered.shape[0] - 1
+    inner, right_change = change[:size, :size], change[size, :size]
+    solution = _product(inverse, bordered[size, :size])
+    d_log_determinant = jnp.sum(inverse * inner)
+    d_form = jnp.vdot(solution, 2.0 * right_change - _product(inner, solution))
+    d_inverse = -_product(inverse, _product(inner, inverse))
     return (log_determinant, form, inverse), (d_log_determinant, d_form, d_inverse)
 
 
@@ -82,7 +86,9 @@ def _inverse_upper(factor: Array, block: int) -> Array:
     """
     size = factor.shape[0]
     if size <= block:
-        return solve_triangular(factor, jnp.eye(size, dtype=factor.dtype))
+        # From the right the library gets every matrix in the layout it wants, without copies.
+        identity = np.eye(size, dtype=factor.dtype)
+        return triangular_solve(factor.T, identity, left_side=False, lower=True).T
     half = size // 2
     first = _inverse_upper(factor[:half, :half], block)
     last = _inverse_upper(factor[half:, half:], block)

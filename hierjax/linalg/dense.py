@@ -33,8 +33,18 @@ def inverse_and_log_determinant(blocks: Array) -> tuple[Array, Array]:
     return jnp.moveaxis(jnp.linalg.inv(matrices), 0, -1), jnp.linalg.slogdet(matrices)[1]
 
 
-def definite_forms(matrix: Array, right: Array) -> tuple[Array, Array, Array]:
+def shrink(scale: Array, information: Array) -> tuple[Array, Array]:
+    """Twin of `blocks.shrink`."""
+    c = group_first(information)
+    root = jnp.broadcast_to(group_first(scale), c.shape)
+    precision = jnp.eye(c.shape[-1]) + jnp.swapaxes(root, 1, 2) @ c @ root
+    covariance = root @ jnp.linalg.solve(precision, jnp.swapaxes(root, 1, 2))
+    return jnp.moveaxis(covariance, 0, -1), jnp.linalg.slogdet(precision)[1]
+
+
+def definite_forms(bordered: Array) -> tuple[Array, Array, Array]:
     """Twin of `definite.definite_forms`."""
+    matrix, right = bordered[:-1, :-1], bordered[:-1, -1]
     inverse = jnp.linalg.inv(matrix)
     return jnp.linalg.slogdet(matrix)[1], right @ inverse @ right, inverse
 

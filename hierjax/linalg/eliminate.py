@@ -7,9 +7,10 @@ K = Λ D^-1 Λ',
 
     C_above <- C_above - C_link K C_link',    log|A| = sum log|D| + log|A_above|,
 
-until one dense S = I + Λ' C_rest Λ is left. The inverses and log-determinants have analytic
-derivatives (`blocks`, `definite`); all else is products, whose derivatives are products, so that a
-gradient costs two to three values.
+until one dense S = I + Λ' C_rest Λ is left (`rest`). The response is one more column beside the
+dense ones: what it needs falls out of the same products. K, inverses and log-determinants have
+analytic derivatives (`blocks`, `definite`, `rest`); all else is products, whose derivatives are
+products, so that a gradient costs two to three values.
 """
 
 import dataclasses
@@ -19,10 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hierjax.linalg import across as products
 from hierjax.linalg import blocks
-from hierjax.linalg.definite import definite_forms
-from hierjax.linalg.prior import Prior, Root, multiply_rest_transposed, relative_root
+from hierjax.linalg.deviance import Outer, deviance, without_level
+from hierjax.linalg.prior import Prior, Root, relative_root
+from hierjax.linalg.rest import dense_forms, dense_system
 from hierjax.linalg.statistics import Statistics, shift_response, sum_groups
+from hierjax.linalg.structure import Structure
 
 
 @jax.tree_util.register_dataclass
@@ -34,18 +38,16 @@ class Level:
     ----------
     scale
         Λ of the factor, shape (q, q, J) or (q, q, 1).
-    precision, inverse
-        D = I + Λ' C Λ and D^-1, shape (q, q, J).
-    up, across, response
+    own, up
         As in `Statistics`, after the elimination of the levels inside this one.
+    across
+        The same, bordered by the response: shape (m + 1, q, J).
     """
 
     scale: Array
-    precision: Array
-    inverse: Array
+    own: Array
     up: tuple[Array, ...]
     across: Array
-    response: Array
 
 
 @jax.tree_util.register_dataclass
@@ -56,20 +58,17 @@ class Factorisation:
     Attributes
     ----------
     statistics
-        Statistics of y less the prior mean.
+        Statistics of y less the prior mean of the effects.
     prior, sigma
         As given.
     root
         Λ.
     levels
         The eliminated chain, innermost first.
-    precision, right
-        Dense S, (m, m), and Λ' c, (m,): the conditional mean of its w is S^-1 Λ' c.
-    log_determinant
-        log|A|; of the effects alone if `Structure.fixed` is "ml".
-    residual
-        Least penalised sum of squares, min over w of |y - W Λ w|^2 + |w|^2, where y is less the
-        prior mean (and the coefficients are not penalised unless they have a prior).
+    outer
+        What all levels but the outermost leave.
+    log_blocks
+        Sum of log|D| over all levels but the outermost.
     """
 
     statistics: Statistics
@@ -77,10 +76,36 @@ class Factorisation:
     sigma: Array
     root: Root
     levels: tuple[Level, ...]
-    precision: Array
-    right: Array
-    log_determinant: Array
-    residual: Array
+    outer: Outer
+    log_blocks: Array
+
+    @property
+    def structure(self) -> Structure:
+        """What is grouped in what."""
+        return self.statistics.structure
+
+    @property
+    def system(self) -> Array:
+        """[[S, r], [r', y'y left]]: the conditional mean of w of the dense rest is S^-1 r."""
+        rest, _ = without_level(self.structure, self.outer, self.root)
+        return dense_system(self.structure, rest, self.root)
+
+    @property
+    def log_determinant(self) -> Array:
+        """log|A|; of the effects alone if `Structure.fixed` is "ml"."""
+        rest, log_outer = without_level(self.structure, self.outer, self.root)
+        system = dense_system(self.structure, rest, self.root)
+        return self.log_blocks + log_outer + dense_forms(self.structure, system)[0]
+
+    @property
+    def residual(self) -> Array:
+        """Least penalised sum of squares.
+
+        The minimum over w of |y - W Λ w|^2 + |w|^2, where y is less the prior mean (and the
+        coefficients are not penalised unless they have a prior).
+        """
+        system = self.system
+        return system[-1, -1] - dense_forms(self.structure, system)[1]
 
 
 def log_likelihood(statistics: Statistics, prior: Prior, sigma: Array | float) -> Array:
@@ -114,8 +139,8 @@ def log_likelihood_of(factorisation: Factorisation) -> Array:
     structure = statistics.structure
     rows = statistics.rows - (structure.columns if structure.fixed == "reml" else 0)
     return -0.5 * (
-        factorisation.residual / variance
-        + factorisation.log_determinant
+        deviance(structure, factorisation.outer, factorisation.root, variance)
+        + factorisation.log_blocks
         + rows * jnp.log(2.0 * np.pi * variance)
         - statistics.log_weights
     )
@@ -124,85 +149,78 @@ def log_likelihood_of(factorisation: Factorisation) -> Array:
 def factorise(statistics: Statistics, prior: Prior, sigma: Array | float) -> Factorisation:
     """Eliminate all effects; arguments as in `log_likelihood`."""
     structure, sigma = statistics.structure, jnp.asarray(sigma)
-    root = relative_root(structure, prior, sigma)
-    shifted = remaining = _less_prior_mean(statistics, prior)
-    levels, log_determinant = [], jnp.zeros_like(statistics.total)
+    root = relative_root(structure, prior, sigma, statistics.origin)
+    means = prior.means or (None,) * len(structure.factors)
+    shifted = shift_response(statistics, means, None)
+    remaining = _bordered(shifted)
+    levels, log_blocks = [], jnp.zeros_like(statistics.total)
     for place in structure.chain:
         scale = root.factors[place]
-        precision = blocks.plus_identity(blocks.sandwich(scale, remaining.own[0]))
-        inverse, log_blocks = blocks.inverse_and_log_determinant(precision)
-        log_determinant += jnp.sum(log_blocks)
-        links = (remaining.up[0], remaining.across[0], remaining.response[0])
-        levels.append(Level(scale, precision, inverse, *links))
-        covariance = blocks.multiply(scale, blocks.multiply(inverse, blocks.transpose(scale)))
+        levels.append(Level(scale, remaining.own[0], remaining.up[0], remaining.across[0]))
+        if place == structure.chain[-1]:
+            break
+        covariance, log_determinants = blocks.shrink(scale, remaining.own[0])
+        log_blocks += jnp.sum(log_determinants)
         remaining = _without_innermost(remaining, covariance)
-    precision, right = _dense_system(remaining, root)
-    log_rest, explained, _ = definite_forms(precision, right)
-    if structure.fixed == "ml":
-        effects = structure.rest_effects
-        log_rest, _, _ = definite_forms(precision[:effects, :effects], right[:effects])
+    own, across = (levels[-1].own, levels[-1].across) if levels else (None, None)
     return Factorisation(
         statistics=shifted,
         prior=prior,
         sigma=sigma,
         root=root,
         levels=tuple(levels),
-        precision=precision,
-        right=right,
-        log_determinant=log_determinant + log_rest,
-        residual=remaining.total - explained,
+        outer=Outer(own, across, remaining.rest),
+        log_blocks=log_blocks,
     )
 
 
-def _less_prior_mean(statistics: Statistics, prior: Prior) -> Statistics:
-    structure = statistics.structure
-    columns = None
-    if structure.columns and structure.has_prior:
-        mean = 0.0 if prior.column_mean is None else prior.column_mean
-        columns = mean - statistics.origin
-    means = prior.means or (None,) * len(structure.factors)
-    return shift_response(statistics, means, columns)
+@dataclasses.dataclass(frozen=True)
+class _System:
+    """`Statistics` with the response as one more column beside the dense ones."""
+
+    own: tuple[Array, ...]
+    up: tuple[tuple[Array, ...], ...]
+    across: tuple[Array, ...]
+    rest: Array
+    ancestors: tuple[tuple[Array, ...], ...]
 
 
-def _without_innermost(statistics: Statistics, covariance: Array) -> Statistics:
-    """Statistics of what is left when the innermost level is eliminated.
+def _bordered(statistics: Statistics) -> _System:
+    border, corner = statistics.rest_response, statistics.total[None]
+    across = tuple(
+        jnp.concatenate([across, response[None]])
+        for across, response in zip(statistics.across, statistics.response, strict=True)
+    )
+    sides = jnp.concatenate([statistics.rest, border[None]])
+    rest = jnp.concatenate([sides, jnp.append(border, corner)[:, None]], axis=1)
+    across, rest = jax.lax.optimization_barrier((across, rest))
+    return _System(statistics.own, statistics.up, across, rest, statistics.ancestors)
 
-    Parameters
-    ----------
-    statistics
-        Per-level fields begin with the level to eliminate.
-    covariance
-        K, shape (q, q, J).
-    """
-    up, across, response = statistics.up[0], statistics.across[0], statistics.response[0]
-    explained = jnp.sum(covariance * response[None], 1)
-    spread = jnp.sum(covariance[None] * across[:, None], 2)
+
+def _without_innermost(system: _System, covariance: Array) -> _System:
+    """Return what is left when the innermost level is eliminated; covariance is K, (q, q, J)."""
+    up, across = system.up[0], system.across[0]
+    above = _System(
+        own=system.own[1:],
+        up=system.up[1:],
+        across=system.across[1:],
+        rest=system.rest - products.outer(across, covariance),
+        ancestors=system.ancestors[1:],
+    )
     carried = [blocks.multiply(link, covariance) for link in up]
-    above = dataclasses.replace(
-        statistics,
-        own=statistics.own[1:],
-        up=statistics.up[1:],
-        across=statistics.across[1:],
-        response=statistics.response[1:],
-        ancestors=statistics.ancestors[1:],
-        rest=statistics.rest - _contract(spread, across),
-        rest_response=statistics.rest_response - _contract(across, explained[None])[:, 0],
-        total=statistics.total - jnp.sum(explained * response),
-    )
-    for step, index in enumerate(statistics.ancestors[0]):
-        above = _less_carried(above, step, index, carried[step], up, across, response)
+    for step, index in enumerate(system.ancestors[0]):
+        above = _less_carried(above, step, index, carried[step], up, across)
     return above
 
 
 def _less_carried(
-    above: Statistics,
+    above: _System,
     step: int,
     index: Array,
     carried: Array,
     up: tuple[Array, ...],
     across: Array,
-    response: Array,
-) -> Statistics:
+) -> _System:
     """Take the eliminated level's part off the statistics of one level above it."""
 
     def less(old: Array, part: Array) -> Array:
@@ -213,41 +231,15 @@ def _less_carried(
         less(old, blocks.multiply(link, turned))
         for old, link in zip(above.up[step], up[step + 1 :], strict=True)
     ]
+    own = less(above.own[step], blocks.multiply(up[step], turned))
+    spread = less(above.across[step], products.spread(across, turned))
     return dataclasses.replace(
         above,
-        own=_put(above.own, step, less(above.own[step], blocks.multiply(up[step], turned))),
+        own=_put(above.own, step, own),
         up=_put(above.up, step, tuple(links)),
-        across=_put(
-            above.across,
-            step,
-            less(above.across[step], jnp.sum(across[:, None] * carried[None], 2)),
-        ),
-        response=_put(
-            above.response,
-            step,
-            less(above.response[step], jnp.sum(carried * response[None], 1)),
-        ),
+        across=_put(above.across, step, spread),
     )
 
 
 def _put(values: tuple, position: int, value: object) -> tuple:
     return (*values[:position], value, *values[position + 1 :])
-
-
-def _contract(a: Array, b: Array) -> Array:
-    """Sum a' b over effects and groups, (k, q, J) and (l, q, J) -> (k, l)."""
-    size = a.shape[1] * a.shape[2]
-    flat_a, flat_b = a.reshape(a.shape[0], size), b.reshape(b.shape[0], size)
-    return jnp.matmul(flat_a, flat_b.T, precision="highest")
-
-
-def _dense_system(statistics: Statistics, root: Root) -> tuple[Array, Array]:
-    """S = I + Λ' C Λ and Λ' c of what stays dense; no identity for coefficients without prior."""
-    structure = statistics.structure
-    half = multiply_rest_transposed(structure, root, statistics.rest)
-    scaled = multiply_rest_transposed(structure, root, half.T)
-    unit = np.ones(structure.rest_size)
-    if not structure.has_prior:
-        unit[structure.rest_effects :] = 0.0
-    right = multiply_rest_transposed(structure, root, statistics.rest_response)
-    return scaled + jnp.diag(jnp.asarray(unit, scaled.dtype)), right

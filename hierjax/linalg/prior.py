@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hierjax.linalg import blocks
 from hierjax.linalg.structure import Structure
 
 
@@ -38,7 +39,7 @@ class Prior:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Root:
-    """Λ: block-diagonal square root of the prior covariance divided by sigma^2.
+    """Λ: block-diagonal square root of the prior covariance divided by sigma^2; and a prior mean.
 
     Attributes
     ----------
@@ -46,49 +47,99 @@ class Root:
         Per factor, shape (q, q, J) or (q, q, 1).
     columns
         Shape (p,) or (p, p); None stands for the identity.
+    shift
+        Mean of the coefficients less `Statistics.origin`, shape (p,); None stands for zero.
     """
 
     factors: tuple[Array, ...]
     columns: Array | None
+    shift: Array | None
 
 
-def relative_root(structure: Structure, prior: Prior, sigma: Array) -> Root:
+def relative_root(structure: Structure, prior: Prior, sigma: Array, origin: Array) -> Root:
     """Return Λ of a prior, relative to the residual standard deviation."""
     factors = tuple(
         (scale[:, :, None] if scale.ndim == 2 else scale) / sigma for scale in prior.scales
     )
-    columns = prior.column_scale if structure.has_prior else None
-    return Root(factors, None if columns is None else columns / sigma)
+    if not (structure.has_prior and structure.columns):
+        return Root(factors, None, None)
+    columns = None if prior.column_scale is None else prior.column_scale / sigma
+    mean = 0.0 if prior.column_mean is None else prior.column_mean
+    return Root(factors, columns, mean - origin)
 
 
 def multiply_rest(structure: Structure, root: Root, vector: Array) -> Array:
-    """Multiply what is laid out as the dense matrix by Λ: (m, ...) -> (m, ...)."""
-    return _apply(structure, root, vector, lambda scale: scale)
+    """Multiply what is laid out as the dense matrix by the bordered Λ, (m + 1, ...).
+
+    The border brings in the prior mean: [[Λ, -shift], [0, 1]], so that (w, -1) becomes (b, -1).
+    """
+    pieces = _multiply_factors(structure, root, vector, lambda scale: scale)
+    columns, last = vector[structure.rest_effects : -1], vector[-1:]
+    if not structure.columns:  # jaxlib 0.10.2 miscompiles LAPACK calls next to arrays of size 0
+        return jnp.concatenate([*pieces, last])
+    columns = _multiply_columns(root, columns, lambda scale: scale)
+    if root.shift is not None:
+        columns = columns - _along(root.shift, vector.ndim) * last
+    return jnp.concatenate([*pieces, columns, last])
 
 
 def multiply_rest_transposed(structure: Structure, root: Root, vector: Array) -> Array:
-    """Multiply what is laid out as the dense matrix by Λ': (m, ...) -> (m, ...)."""
-    return _apply(structure, root, vector, lambda scale: jnp.swapaxes(scale, 0, 1))
+    """Multiply by the transpose of the bordered Λ, (m + 1, ...)."""
+    pieces = _multiply_factors(structure, root, vector, blocks.transpose)
+    columns, last = vector[structure.rest_effects : -1], vector[-1:]
+    if not structure.columns:
+        return jnp.concatenate([*pieces, last])
+    if root.shift is not None:
+        last = last - jnp.sum(_along(root.shift, vector.ndim) * columns, 0, keepdims=True)
+    columns = _multiply_columns(root, columns, jnp.transpose)
+    return jnp.concatenate([*pieces, columns, last])
 
 
-def _apply(
+def change_of_rest(structure: Structure, change: Root, right: Array, second: Array) -> Array:
+    """Return <second, dΛ' right> for a change dΛ of Λ; both matrices are (m + 1, m + 1)."""
+    total = jnp.zeros((), right.dtype)
+    for place, where in zip(structure.rest, structure.rest_slices, strict=True):
+        factor, scale = structure.factors[place], change.factors[place]
+        a, b = (
+            matrix[where].reshape(factor.effects, factor.groups, -1) for matrix in (right, second)
+        )
+        if scale.shape[-1] == 1:
+            a, b = (each.reshape(factor.effects, -1) for each in (a, b))
+            total += jnp.sum(jnp.matmul(a, b.T, precision="highest") * scale[:, :, 0])
+        else:
+            total += jnp.sum(jnp.einsum("cgk,agk->cag", a, b, precision="highest") * scale)
+    if not structure.columns:
+        return total
+    a, b = (matrix[structure.rest_effects : -1] for matrix in (right, second))
+    if change.columns is not None and change.columns.ndim == 2:
+        total += jnp.sum(jnp.matmul(a, b.T, precision="highest") * change.columns)
+    elif change.columns is not None:
+        total += jnp.sum(jnp.sum(a * b, 1) * change.columns)
+    if change.shift is not None:
+        total -= jnp.sum(jnp.matmul(a, second[-1], precision="highest") * change.shift)
+    return total
+
+
+def _multiply_factors(
     structure: Structure, root: Root, vector: Array, orient: Callable[[Array], Array]
-) -> Array:
+) -> list[Array]:
     pieces = []
     for place, where in zip(structure.rest, structure.rest_slices, strict=True):
         factor, scale = structure.factors[place], orient(root.factors[place])
-        if scale.shape[-1] == 1:  # a matrix product, and so is its derivative
-            piece = vector[where].reshape(factor.effects, -1)
-            product = jnp.matmul(scale[:, :, 0], piece, precision="highest")
-        else:
-            piece = vector[where].reshape(factor.effects, factor.groups, -1)
-            product = jnp.sum(scale[:, :, :, None] * piece[None], 1)
+        piece = vector[where].reshape(factor.effects, factor.groups, -1)
+        product = blocks.multiply_many(scale, piece)
         pieces.append(product.reshape(factor.size, *vector.shape[1:]))
-    if not structure.columns:  # jaxlib 0.10.2 miscompiles LAPACK calls next to arrays of size 0
-        return jnp.concatenate(pieces) if pieces else vector
-    columns = vector[structure.rest_effects :]
-    if root.columns is not None and root.columns.ndim == 2:
-        columns = jnp.matmul(orient(root.columns), columns, precision="highest")
-    elif root.columns is not None:
-        columns = root.columns.reshape(-1, *[1] * (vector.ndim - 1)) * columns
-    return jnp.concatenate([*pieces, columns])
+    return pieces
+
+
+def _multiply_columns(root: Root, columns: Array, orient: Callable[[Array], Array]) -> Array:
+    if root.columns is None:
+        return columns
+    if root.columns.ndim == 2:
+        return jnp.matmul(orient(root.columns), columns, precision="highest")
+    return _along(root.columns, columns.ndim) * columns
+
+
+def _along(vector: Array, axes: int) -> Array:
+    """Shape (p,) -> (p, 1, ...) with so many axes."""
+    return vector.reshape(-1, *[1] * (axes - 1))

@@ -104,30 +104,49 @@ def test_blocks_vmap():
         np.testing.assert_allclose(a[1], b, rtol=1e-12)
 
 
-@pytest.mark.parametrize("m", [0, 1, 4, 5, 30])
-def test_definite_forms_equals_the_dense_one_with_derivatives(m):
-    matrix = definite_blocks(max(m, 1), 1)[:m, :m, 0]
-    right = jnp.asarray(np.random.default_rng(3).normal(size=m))
+@sizes
+@pytest.mark.parametrize("shared", [True, False])
+def test_shrink_equals_the_dense_one_with_derivatives(q, groups, shared):
+    rng = np.random.default_rng(4)
+    scale = jnp.asarray(rng.normal(size=(q, q, 1 if shared else groups)))
+    information = definite_blocks(q, groups).at[:, :, 0].set(0.0)  # an empty group
     for ours, theirs in zip(
-        definite.definite_forms(matrix, right), dense.definite_forms(matrix, right), strict=True
+        blocks.shrink(scale, information), dense.shrink(scale, information), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
     def summary(function):
         def value(arguments):
-            matrix, right = arguments
-            log_determinant, form, inverse = function(symmetric(matrix), right)
+            scale, information = arguments
+            covariance, log_determinant = function(scale, symmetric(information))
+            return jnp.sum(jnp.sin(covariance)) + jnp.sum(log_determinant**2)
+
+        return value
+
+    for each in (scale, scale.at[:, -1].set(0.0), jnp.zeros_like(scale)):
+        assert_same_derivatives(summary(blocks.shrink), summary(dense.shrink), (each, information))
+
+
+@pytest.mark.parametrize("m", [0, 1, 4, 5, 30, 60])
+def test_definite_forms_equals_the_dense_one_with_derivatives(m):
+    bordered = definite_blocks(m + 1, 1)[:, :, 0]
+    for ours, theirs in zip(
+        definite.definite_forms(bordered), dense.definite_forms(bordered), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+    def summary(function):
+        def value(bordered):
+            log_determinant, form, inverse = function(symmetric(bordered))
             return log_determinant**2 + jnp.sin(form) + jnp.sum(jnp.cos(inverse))
 
         return value
 
     assert_same_derivatives(
-        summary(definite.definite_forms), summary(dense.definite_forms), (matrix, right)
+        summary(definite.definite_forms), summary(dense.definite_forms), bordered
     )
 
 
 def test_derivatives_of_definite_forms_equal_finite_differences():
-    matrix, right = definite_blocks(6, 1)[:, :, 0], jnp.arange(6.0)
-    check_grads(
-        lambda a, r: definite.definite_forms(symmetric(a), r), (matrix, right), order=2, rtol=1e-4
-    )
+    bordered = definite_blocks(7, 1)[:, :, 0]
+    check_grads(lambda a: definite.definite_forms(symmetric(a)), (bordered,), order=2, rtol=1e-4)
