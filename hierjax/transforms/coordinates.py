@@ -14,6 +14,7 @@ from hierjax.transforms.integrate_plan import make_plan
 from hierjax.transforms.noncentre import NonCentred, group_effects
 from hierjax.transforms.recentre import Recentred, recentre
 from hierjax.transforms.recentre_plan import make_recentre_plan
+from hierjax.transforms.rescale import Rescaled, positive_sites
 
 EFFECTS = ("auto", "integrate", "recentre", "centred", "noncentred")
 INTEGRATED, RECENTRED, NONCENTRED = "integrated", "recentred", "noncentred"
@@ -102,7 +103,7 @@ def choose_coordinates(
         coordinates = _integrated(fn, data, effects, forced)
     if effects != "noncentred" and not coordinates.choices:
         coordinates = _recentred(fn, data, effects, forced)
-    return _noncentred(coordinates, fn, data, forced)
+    return _rescaled(_noncentred(coordinates, fn, data, forced), fn, data)
 
 
 def _forced(fn: Callable[..., Any], data: Mapping[str, Any], effects: Effects) -> dict[str, str]:
@@ -174,3 +175,16 @@ def _noncentred(
         fn=NonCentred(coordinates.fn, kinds),
         choices=(*coordinates.choices, *((name, NONCENTRED) for name in sites)),
     )
+
+
+def _rescaled(
+    coordinates: Coordinates, fn: Callable[..., Any], data: Mapping[str, Any]
+) -> Coordinates:
+    """Rescale the positive sites, if a transform has left few others to find a pilot mode of."""
+    sites = positive_sites(abstract_trace(fn, data))
+    if not coordinates.stages or not sites:
+        return coordinates
+    inner = coordinates.stages[-1]
+    has_pilot = isinstance(inner, Recentred) and inner.at == "pilot"
+    stage = Rescaled(coordinates.fn, sites, inner.key if has_pilot else "")
+    return dataclasses.replace(coordinates, fn=stage, stages=(*coordinates.stages, stage))

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 from numpyro.distributions import biject_to
 
@@ -18,14 +17,13 @@ from hierjax.effects.mode import curvature, predict
 from hierjax.effects.prior import unit_prior
 from hierjax.effects.values import some_value
 from hierjax.linalg import Effects, Statistics, Structure, conditional_mean, factorise
+from hierjax.optimise import STEPS, ascend, begin
 from hierjax.trace import Site, abstract_trace
 from hierjax.transforms.integrate_plan import rows_split
 from hierjax.transforms.recentre_plan import RecentrePlan
 from hierjax.transforms.rows import Rows, rows_of
 
-STEPS = 120  # of the pilot's optimiser: it need not converge, the map is exact wherever it stops
 LONGEST = 4.0  # most that a predictor moves in one step, in its own units (log odds, log rate)
-RATE = optax.exponential_decay(0.2, STEPS, 0.05)
 
 Latents = Mapping[str, Any]
 
@@ -46,8 +44,10 @@ def row_indexes(
     return tuple(term.index for term in design_of(rows.predictors, plan.layout).terms)
 
 
-def find_pilot(fn: Callable[..., Any], plan: RecentrePlan, data: Mapping[str, Any]) -> Statistics:
-    """Statistics of a Gaussian that looks like the likelihood near a pilot mode; pure.
+def find_pilot(
+    fn: Callable[..., Any], plan: RecentrePlan, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Gaussian that looks like the likelihood near a pilot mode; pure.
 
     Other latent sites h are moved towards the maximum of
 
@@ -56,6 +56,11 @@ def find_pilot(fn: Callable[..., Any], plan: RecentrePlan, data: Mapping[str, An
     the Laplace approximation of their marginal density with the curvature of the last mode held
     fixed, and the effects are kept at their mode given h. Statistics are in deviations from the
     location, so that they serve at every h.
+
+    Returns
+    -------
+    dict
+        "statistics", and "latents": the other latent sites at the mode.
     """
     indexes = row_indexes(fn, plan, data)
     sites = abstract_trace(fn, data).sites
@@ -82,27 +87,26 @@ def find_pilot(fn: Callable[..., Any], plan: RecentrePlan, data: Mapping[str, An
         prior = _log_prior(fn, plan, latents, data)
         return prior + log_jacobian + log_density - 0.5 * factorisation.log_determinant
 
-    optimiser = optax.adam(RATE)
-
     def step(state: _State, _: None) -> tuple[_State, None]:
         effects, weights = _newton(*at(state.free), structure, state.effects)
         slope = jax.grad(objective)(state.free, effects, weights)
-        slope = jax.tree.map(lambda each: jnp.where(jnp.isfinite(each), -each, 0.0), slope)
-        change, moved = optimiser.update(slope, state.optimiser)
-        return _State(optax.apply_updates(state.free, change), moved, effects), None
+        free, optimiser = ascend(slope, state.optimiser, state.free)
+        return _State(free, optimiser, effects), None
 
     free = {name: jnp.zeros(_free_shape(sites[name], transforms[name])) for name in plan.latents}
     zeros = Effects(
         tuple(jnp.zeros((each.effects, each.groups)) for each in structure.factors),
         jnp.zeros(structure.columns),
     )
-    state, _ = jax.lax.scan(step, _State(free, optimiser.init(free), zeros), length=STEPS)
+    state, _ = jax.lax.scan(step, _State(free, begin(free), zeros), length=STEPS)
     rows, design = at(state.free)
     predictors = predict(design, state.effects)
     slope = jax.grad(rows.log_density)(predictors)
     weights = jnp.maximum(curvature(rows.log_density, predictors), 0.0)
     linear = slope + weights * (predictors - design.start)
-    return _statistics(fn, plan, constrain(state.free)[0], data, indexes, linear, weights)
+    latents = constrain(state.free)[0]
+    statistics = _statistics(fn, plan, latents, data, indexes, linear, weights)
+    return {"statistics": statistics, "latents": latents}
 
 
 def _newton(

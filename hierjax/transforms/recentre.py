@@ -85,7 +85,7 @@ class Recentred:
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return `data` with the Gaussian approximation at the pilot mode; a pure function."""
         if self.at == "pilot":
-            prepared = {"statistics": find_pilot(self.fn, self.plan, data)}
+            prepared = find_pilot(self.fn, self.plan, data)
         else:
             prepared = {"indexes": row_indexes(self.fn, self.plan, data)}
         return {**data, RECENTRED: prepared}
@@ -106,7 +106,7 @@ class Recentred:
         prepared = data.pop(RECENTRED)
         values = run_outside(self.fn, plan.by_name, data, silent=plan.responses, hidden=plan.hidden)
         latents = {name: values[name] for name in plan.latents}
-        white = {
+        white: dict[str, Any] = {
             site.name: numpyro.sample(
                 f"{site.name}_recentred",
                 dist.Normal(jnp.zeros(site.shape), 1.0).to_event(len(site.shape)),
