@@ -23,6 +23,7 @@ from hierjax.infer.svi import SVI
 from hierjax.model import Model
 from hierjax.posterior import Posterior
 from hierjax.progress import ProgressDisplay
+from hierjax.threads import single_threaded_blas
 from hierjax.trace import abstract_trace
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
 from hierjax.validation import validate
@@ -91,7 +92,7 @@ def fit(
     checks.positive_int("seed", seed, minimum=0)
     with jax.enable_x64(dtype == "float64"):
         validate(model)
-        with ProgressDisplay(progress) as display:
+        with ProgressDisplay(progress) as display, single_threaded_blas():
             key, started = jax.random.key(seed), time.perf_counter()
             coordinates = choose_coordinates(model.fn, model.data, effects)
             data = _prepared(coordinates, model.data)

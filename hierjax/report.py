@@ -7,6 +7,7 @@ import numpy as np
 from hierjax.draws import FitInfo
 from hierjax.model import Model
 from hierjax.summary import diagnose, summary_table, summary_text
+from hierjax.trace import abstract_trace
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -15,19 +16,32 @@ def report_text(model: Model, draws: Arrays, stats: Arrays, info: FitInfo) -> st
     """Return summary, how the model was fitted, and the verdict, ready to print."""
     table = summary_table(model, draws, info=info, stats=stats)
     verdict = diagnose(model, draws, stats, info).verdict
-    return "\n".join([summary_text(table), "", fit_text(draws, info), verdict])
+    effects = effects_text(model, info)
+    return "\n".join([summary_text(table), "", fit_text(draws, info), *effects, verdict])
 
 
 def fit_text(draws: Arrays, info: FitInfo) -> str:
-    """Say in one or two lines how draws were made: method, size, precision, time, effects."""
+    """Say in one line how draws were made: method, size, precision, time."""
     chains, length = next(iter(draws.values())).shape[:2]
     noun = "chain" if chains == 1 else "chains"
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in info.seconds.items())
-    lines = [
+    return (
         f"{info.method}, {chains} {noun} x {length:,} draws, {info.dtype}, seed {info.seed} "
         f"({seconds})"
-    ]
-    if info.effects:
-        how = ", ".join(f"{site} {choice}" for site, choice in info.effects.items())
-        lines.append(f"group effects sampled: {how}")
-    return "\n".join(lines)
+    )
+
+
+def effects_text(model: Model, info: FitInfo) -> list[str]:
+    """Say how effects were treated, and why, one line for each treatment."""
+    observed = [site for site in abstract_trace(model.fn, model.data).sites.values()
+                if site.kind == "observed"]  # fmt: skip
+    response = ", ".join(f"{site.name} is {site.distribution}" for site in observed)
+    reasons = {
+        "integrated": f"integrated out, exactly ({response}, its mean affine in them)",
+        "recentred": f"recentred on the data, exactly ({response}, not Gaussian in them)",
+        "noncentred": "sampled as standardised deviations",
+    }
+    sites: dict[str, list[str]] = {}
+    for site, choice in info.effects.items():
+        sites.setdefault(choice, []).append(site)
+    return [f"{reasons.get(word, word)}: {', '.join(names)}" for word, names in sites.items()]

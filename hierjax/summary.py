@@ -35,7 +35,7 @@ def diagnose(model: Model, draws: Draws, stats: Draws, info: FitInfo) -> Diagnos
         method=info.method,
         num_chains=num_chains,
         num_draws=num_draws,
-        noncentred="noncentred" in info.effects.values(),
+        noncentred=bool(info.effects),
         status_codes=tuple(info.status),
         status=tuple(STATUS_MESSAGE[Status(code)] for code in info.status),
         unmoved=_unmoved(table),

@@ -65,7 +65,7 @@ class Diagnostics:
     method, num_chains, num_draws
         Method and size of the run; draws of each chain.
     noncentred
-        Whether group effects were sampled as standardised deviations.
+        Whether group effects were not sampled as the model writes them.
     rhat, ess_bulk, ess_tail
         Worst over all parameters; None where chains cannot be compared (approximations).
     divergences, divergence_fraction
