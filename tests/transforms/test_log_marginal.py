@@ -211,6 +211,8 @@ def test_a_gaussian_likelihood_is_integrated_exactly_and_laplace_is_exact_too():
     shown = logp.compare({"mu": 2.5})
     assert abs(shown.error) < 1e-9
     assert shown.order is None
+    mean = 2.5 + 1.5**2 * z.T @ np.linalg.solve(covariance, data["y"] - 2.5)
+    np.testing.assert_allclose(logp.mode({"mu": 2.5}).values["effect"], mean, rtol=1e-10)
 
 
 def test_the_maximum_for_binary_pairs_is_biased_by_laplace_and_not_by_quadrature():
