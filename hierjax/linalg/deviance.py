@@ -81,7 +81,6 @@ def _deviance_jvp(
     rest, log_blocks, level = outer.rest, jnp.zeros((), outer.rest.dtype), None
     if outer.own is not None and outer.across is not None:
         level = blocks.shrinkage(root.factors[structure.chain[-1]], outer.own)
-        level = jax.lax.optimization_barrier(level)
         rest, log_blocks = rest - across.outer(outer.across, level[0]), jnp.sum(level[2])
     right = scaled_rest(structure, rest, root)
     system = dense_system(structure, rest, root, right)

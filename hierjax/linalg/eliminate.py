@@ -193,7 +193,6 @@ def _bordered(statistics: Statistics) -> _System:
     )
     sides = jnp.concatenate([statistics.rest, border[None]])
     rest = jnp.concatenate([sides, jnp.append(border, corner)[:, None]], axis=1)
-    across, rest = jax.lax.optimization_barrier((across, rest))
     return _System(statistics.own, statistics.up, across, rest, statistics.ancestors)
 
 

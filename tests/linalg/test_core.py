@@ -313,3 +313,30 @@ def test_the_gradient_factorises_once_and_not_per_row():
     text = str(jax.make_jaxpr(jax.grad(value))(case.prior, case.sigma))
     assert len(re.findall(r"= cholesky\b", text)) == 1
     assert f"f64[{len(case.response)}]" not in text
+
+
+@pytest.mark.parametrize("name", ["slopes", "zero scale", "nested and crossed"])
+def test_single_precision_keeps_four_digits(name):
+    case = make(name)
+
+    def single(tree):
+        return jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a, tree)
+
+    def results(statistics, prior, sigma):
+        def value(prior, sigma):
+            return log_likelihood(statistics, prior, sigma)
+
+        factorisation = factorise(statistics, prior, sigma)
+        noise = jax.tree.map(
+            lambda a: a.astype(sigma.dtype),
+            draw_noise(case.structure, jax.random.key(0), jnp.zeros(()).dtype),
+        )
+        gradient = jax.value_and_grad(value, argnums=(0, 1))(prior, sigma)
+        return gradient, conditional_map(factorisation, noise)
+
+    inputs = (case.statistics(), case.prior, jnp.asarray(case.sigma))
+    exact = quick_jit(results)(*inputs)
+    rough = quick_jit(results)(*single(inputs))
+    for mine, theirs in zip(*map(jax.tree.leaves, (rough, exact)), strict=True):
+        assert mine.dtype == jnp.float32
+        assert_close(mine, theirs, rtol=1e-4)
