@@ -26,7 +26,7 @@ def bernoulli(eta, y, shape):
 
 
 def student(eta, y, shape):
-    return -2.5 * jnp.sum(jnp.log1p((y - 3.0 * eta) ** 2 / (4.0 * shape)))
+    return -2.5 * jnp.sum(jnp.log1p((3.0 * (y - eta)) ** 2 / (4.0 * shape)))
 
 
 @dataclasses.dataclass(frozen=True)
