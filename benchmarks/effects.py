@@ -8,8 +8,9 @@
 The measure is the smallest rank-normalised bulk effective sample size over all scalar parameters
 (hyperparameters, coefficients and group effects) per 1,000 leapfrog steps of sampling: it does not
 depend on the machine. Beside it stand effective draws per CPU second of a run (warm-up included,
-compiling not; all threads counted). NumPyro's NUTS samples the very same model function, as written
-(centred) and non-centred, in double precision, its chains one after another so that none waits.
+compiling not; all threads counted, one of them for linear algebra). NumPyro's NUTS samples the very
+same model function, as written (centred) and non-centred, in double precision, its chains one after
+another so that none waits.
 
 Every fit has a process of its own. Two chains of 500 + 500 transitions; where that gives fewer
 than 100 effective draws, 1,000 + 1,000. Rows are kept in `results/effects.jsonl`, one for a problem
@@ -218,7 +219,8 @@ def run_apart(problem: str, tool: str, draws: int, seed: int, limit: float) -> t
     """Measure in a fresh process; a failure becomes a row. Also return what was on stderr."""
     arguments = ["--child", problem, tool, "--draws", str(draws), "--seed", str(seed)]
     command = [sys.executable, "-m", "benchmarks.effects", *arguments]
-    environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, env=environment, timeout=limit
