@@ -16,6 +16,8 @@ from hierjax.infer.svi import SVI
 from hierjax.model import Model
 from hierjax.posterior import Posterior, load
 from hierjax.transforms.integrate import integrate, recover
+from hierjax.transforms.log_marginal import log_marginal
+from hierjax.transforms.recentre import recentre
 
 __version__ = _version("hierjax")
 
@@ -34,6 +36,8 @@ __all__ = [
     "library",
     "load",
     "load_data",
+    "log_marginal",
+    "recentre",
     "recover",
     "sampler",
     "take",

@@ -136,8 +136,11 @@ def run_placed(
     Unless `summed`, log densities keep the batch shape of their site.
     """
     collect = Collect(fn)
-    place = Place(collect, sites, effects, whitened=whitened)
-    with handlers.block(), handlers.seed(rng_seed=0), handlers.substitute(data=dict(latents)):
+    # A model function may index them by an abstract array, which NumPy's arrays refuse.
+    given = {name: jnp.asarray(value) for name, value in latents.items()}
+    values = {name: jnp.asarray(value) for name, value in effects.items()}
+    place = Place(collect, sites, values, whitened=whitened)
+    with handlers.block(), handlers.seed(rng_seed=0), handlers.substitute(data=given):
         place(**data)
     log_densities, values, distributions = {}, {}, {}
     for name, message in collect.messages.items():

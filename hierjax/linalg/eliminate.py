@@ -138,9 +138,14 @@ def log_likelihood_of(factorisation: Factorisation) -> Array:
     statistics, variance = factorisation.statistics, factorisation.sigma**2
     structure = statistics.structure
     rows = statistics.rows - (structure.columns if structure.fixed == "reml" else 0)
+    penalised = factorisation.log_blocks + deviance(
+        structure, factorisation.outer, factorisation.root, variance
+    )
+    # A sum of squares less its explained part is lost in rounding where sigma is 1e-8 of the other
+    # scales and less; below zero it would be an infinite mode. (Statistics without rows have none.)
+    lost = (statistics.rows > 0) & (penalised < 0)
     return -0.5 * (
-        deviance(structure, factorisation.outer, factorisation.root, variance)
-        + factorisation.log_blocks
+        jnp.where(lost, jnp.nan, penalised)
         + rows * jnp.log(2.0 * np.pi * variance)
         - statistics.log_weights
     )

@@ -34,7 +34,7 @@ from hierjax.density import even_batch
 from hierjax.effects import Design, Layout, run_placed
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.likelihood import local_statistics
-from hierjax.effects.mode import curvature
+from hierjax.effects.mode import curvature, predict
 from hierjax.effects.place import run_outside
 from hierjax.effects.prior import deviation_prior, unit_prior
 from hierjax.effects.values import some_value
@@ -44,6 +44,7 @@ from hierjax.linalg import (
     Statistics,
     Term,
     conditional_draw,
+    conditional_mean,
     factorise,
     log_likelihood_of,
     summarise,
@@ -140,7 +141,8 @@ class Integrated:
                     "the structure of an integrated model is read from concrete data, and these "
                     "are traced. Give some when it is made: hierjax.integrate(fn, data=...)."
                 )
-            return dict(self.prepare(data)), self.fixed_plan
+            with handlers.block():
+                return self.prepare(data), self.fixed_plan
 
         def build() -> tuple[dict[str, Any], Plan]:
             # The data are concrete, whatever program or handler is running us.
@@ -245,11 +247,16 @@ def _marginal(
         return log_likelihood_of(factorisation), factorisation
     rows = rows_of(fn, plan, latents, data)
     design = design_of(rows.predictors, plan.layout, prepared["indexes"])
-    value, slope = jax.value_and_grad(rows.log_density)(design.start)
+    slope = jax.grad(rows.log_density)(design.start)
     weights = curvature(rows.log_density, design.start)
     statistics = local_statistics(plan.layout.structure, design, slope, weights)
     factorisation = factorise(statistics, unit_prior(plan.layout.structure), 1.0)
-    return value + log_likelihood_of(factorisation) + prepared["valid"], factorisation
+    # At the mode no large numbers cancel; anywhere else the value could only be too low.
+    mode = conditional_mean(factorisation)
+    penalty = sum(jnp.sum(each**2) for each in jax.tree.leaves(mode))
+    value = rows.log_density(predict(design, mode))
+    log_marginal = value - 0.5 * (penalty + factorisation.log_determinant)
+    return log_marginal + prepared["valid"], factorisation
 
 
 def _summed_factorisation(

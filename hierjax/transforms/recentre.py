@@ -37,6 +37,7 @@ from hierjax.effects.place import run_outside, run_placed
 from hierjax.effects.prior import deviation_prior, unit_prior
 from hierjax.errors import ModelError
 from hierjax.linalg import (
+    Effects,
     Factorisation,
     Noise,
     conditional_map,
@@ -136,7 +137,11 @@ class Recentred:
         rows = rows_of(self.fn, plan, latents, data)
         design = design_of(rows.predictors, plan.layout, prepared["indexes"])
         structure = plan.layout.structure
-        predictors = design.start
+        nothing = Effects(
+            tuple(jnp.zeros((each.effects, each.groups)) for each in structure.factors),
+            jnp.zeros(structure.columns),
+        )
+        predictors = predict(design, nothing)
         for _ in range(self.steps):
             slope = jax.grad(rows.log_density)(predictors)
             weights = jnp.maximum(curvature(rows.log_density, predictors), 0.0)

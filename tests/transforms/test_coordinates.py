@@ -1,0 +1,121 @@
+"""Which treatment each effect gets, forced choices, and the scale of positive parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro import handlers
+
+import hierjax as hj
+from hierjax.errors import ModelError, SettingsError
+from hierjax.transforms.coordinates import choose_coordinates
+from hierjax.transforms.rescale import RESCALED
+from tests.transforms.cases import CASES
+from tests.transforms.dense import joint
+from tests.transforms.test_recentre import BINARY, NUMBERS, counts, logistic_slopes
+
+GAUSSIAN = CASES["heavy-tailed coefficient"]()
+BOTH = CASES["two sites on a factor"]()
+CHOICES = {  # function, data, effects -> treatment of each site
+    "Gaussian": (GAUSSIAN.fn, GAUSSIAN.data, "auto", {"effect": "integrated"}),
+    "counts": (counts, NUMBERS, "auto", {"rate": "recentred", "effect": "recentred"}),
+    "forced recentring": (GAUSSIAN.fn, GAUSSIAN.data, "recentre", {"effect": "recentred"}),
+    "non-centred": (counts, NUMBERS, "noncentred", {"effect": "noncentred"}),
+    "centred": (counts, NUMBERS, "centred", {}),
+    "one site as written": (
+        BOTH.fn,
+        BOTH.data,
+        {"slopes": "centred"},
+        {"intercept": "integrated", "half_effect": "integrated"},
+    ),
+    "one site non-centred": (
+        BOTH.fn,
+        BOTH.data,
+        {"slopes": "noncentred"},
+        {"intercept": "integrated", "half_effect": "integrated", "slopes": "noncentred"},
+    ),
+    "one site recentred": (
+        logistic_slopes,
+        BINARY,
+        {"effect": "recentre"},
+        {"effect": "recentred"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+def test_choice(case):
+    fn, data, effects, expected = CHOICES[case]
+    assert dict(choose_coordinates(fn, data, effects).choices) == expected
+
+
+WRONG = {  # function, data, effects, error, words
+    "not quadratic": (counts, NUMBERS, "integrate", ModelError, "quadratic"),
+    "one not quadratic": (counts, NUMBERS, {"effect": "integrate"}, ModelError, "'effect'"),
+    "unknown word": (counts, NUMBERS, "centered", SettingsError, "effects"),
+    "unknown site": (counts, NUMBERS, {"efect": "integrate"}, SettingsError, "efect"),
+    "unknown word for a site": (counts, NUMBERS, {"effect": "gone"}, SettingsError, "gone"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_choice_is_an_error_with_the_reason(case):
+    fn, data, effects, error, words = WRONG[case]
+    with pytest.raises(error, match=words):
+        choose_coordinates(fn, data, effects)
+
+
+@pytest.mark.parametrize("case", ["Gaussian", "counts"])
+def test_rescaled_density_law(case):
+    """log p(x) = log p(s softplus(x)) + log |ds/dx|, summed over the positive sites."""
+    fn, data, effects, _ = CHOICES[case]
+    with jax.enable_x64(True):
+        stage = choose_coordinates(fn, data, effects).stages[-1]
+        prepared = choose_coordinates(fn, data, effects).prepare(data)
+        inner = {name: value for name, value in prepared.items() if name != RESCALED}
+        trace = handlers.trace(handlers.seed(stage.fn, 0)).get_trace(**inner)
+        other = {
+            name: 0.3 * jnp.ones_like(site["value"])
+            for name, site in trace.items()
+            if site["type"] == "sample" and not site["is_observed"] and name not in stage.sites
+        }
+        free = {f"{name}_free": jnp.full(trace[name]["value"].shape, -0.7) for name in stage.sites}
+        unit = prepared[RESCALED]
+        positive = {name: unit[name] * jnp.log1p(jnp.exp(-0.7)) for name in stage.sites}
+        change = sum(jnp.sum(jnp.log(unit[name] / (1 + jnp.exp(0.7)))) for name in stage.sites)
+        found = joint(stage, prepared, {**other, **free})
+        np.testing.assert_allclose(found, joint(stage.fn, inner, {**other, **positive}) + change)
+
+
+@pytest.mark.parametrize("effects", ["auto", "recentre", "noncentred", "centred"])
+def test_every_treatment_has_the_same_posterior(effects):
+    """Means of the sites agree with those of the integrated model, in standard errors."""
+    settings = hj.NUTS(chains=2, warmup=300, draws=700)
+    model = hj.Model(GAUSSIAN.fn, GAUSSIAN.data)
+    post = hj.fit(model, method=settings, effects=effects, progress=False)
+    assert set(post.draws) == {"b", "sd", "sigma", "effect", "mean", "twice"}
+    table = post.diagnostics().table
+    kept = table["ess_bulk"] > 200
+    assert kept.mean() > 0.8
+    reference = _reference()
+    gap = (table["mean"] - reference["mean"]).abs() / np.hypot(table["mcse"], reference["mcse"])
+    assert gap[kept].max() < 4.5
+
+
+def _reference():
+    settings = hj.NUTS(chains=2, warmup=300, draws=2000)
+    model = hj.Model(GAUSSIAN.fn, GAUSSIAN.data)
+    post = hj.fit(model, method=settings, effects="integrate", seed=9, progress=False)
+    return post.diagnostics().table
+
+
+def test_sampler_integrates_inside_jit_and_vmap():
+    case = CASES["hierarchical_linear"]()
+    model = hj.Model(case.fn, case.data)
+    run = hj.sampler(model, hj.NUTS(chains=1, warmup=50, draws=20))
+    keys = jax.random.split(jax.random.key(0), 2)
+    data = {**case.data, "y": np.stack([case.data["y"], case.data["y"] + 1.0])}
+    axes = {name: 0 if name == "y" else None for name in data}
+    draws = jax.jit(jax.vmap(lambda k, d: run(k, d), in_axes=(0, axes)))(keys, data)
+    assert draws.sites["beta"].shape == (2, 1, 20, 6)
+    assert np.isfinite(np.asarray(draws.sites["beta"])).all()
