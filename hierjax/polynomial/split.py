@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from hierjax.polynomial.degree import Degree, degrees_of
 from hierjax.polynomial.program import (
@@ -56,7 +57,8 @@ class Split:
     def _given(self, arguments: tuple[Any, Any]) -> dict[Variable, Any]:
         """Values of the program's inputs; leaves of the variables may be left out."""
         inputs, cut = self._program.inputs, self._cut.num_variables
-        variables, others = (jax.tree.leaves(each) for each in arguments)
+        # In the precision in force, as they were when the program was traced.
+        variables, others = (list(map(jnp.asarray, jax.tree.leaves(each))) for each in arguments)
         given = dict(zip(inputs[cut:], others, strict=True))
         return given | dict(zip(inputs[:cut], variables, strict=False))
 
