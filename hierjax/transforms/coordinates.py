@@ -86,7 +86,8 @@ def choose_coordinates(
     effects
         "auto" integrates out what can be; if nothing can, it recentres. "integrate", "recentre",
         "noncentred" and "centred" force one treatment of all group effects. A mapping of sites to
-        those words forces single ones; the others are treated as by "auto".
+        those words forces single ones; the others are treated as by "auto", and are recentred
+        together with a site that is to be.
 
     Raises
     ------
@@ -99,7 +100,7 @@ def choose_coordinates(
     if effects == "centred":
         return Coordinates(fn)
     coordinates = Coordinates(fn)
-    if effects not in ("noncentred", "recentre"):
+    if effects not in ("noncentred", "recentre") and "recentre" not in forced.values():
         coordinates = _integrated(fn, data, effects, forced)
     if effects != "noncentred" and not coordinates.choices:
         coordinates = _recentred(fn, data, effects, forced)
@@ -119,6 +120,12 @@ def _forced(fn: Callable[..., Any], data: Mapping[str, Any], effects: Effects) -
                 f"`effects` names {name!r}, which is no latent site of the model. Its group "
                 f"effects are {', '.join(group_effects(trace)) or 'none'}."
             )
+    words = set(effects.values())
+    if {"integrate", "recentre"} <= words:
+        raise SettingsError(
+            "`effects` asks to integrate some sites and to recentre others; a model is integrated "
+            'or recentred as a whole. Sites that are left in can be "noncentred" or "centred".'
+        )
     return {name: word for name, word in effects.items() if word != "auto"}
 
 
@@ -145,10 +152,13 @@ def _recentred(
 ) -> Coordinates:
     wanted = [name for name, word in forced.items() if word == "recentre"]
     kept = {name for name, word in forced.items() if word != "recentre"}
-    if wanted or effects == "recentre":
-        stage = recentre(fn, data=data, sites=wanted or None)
+    if effects == "recentre":
+        stage = recentre(fn, data=data)
     else:
         plan = make_recentre_plan(fn, data, left_out=kept)
+        found = () if plan is None else tuple(plan.by_name)
+        if not set(wanted) <= set(found):
+            plan = make_recentre_plan(fn, data, (*found, *wanted), left_out=kept)
         if plan is None:
             return Coordinates(fn)
         stage = Recentred(fn, plan)

@@ -38,6 +38,12 @@ CHOICES = {  # function, data, effects -> treatment of each site
         logistic_slopes,
         BINARY,
         {"effect": "recentre"},
+        {"b": "recentred", "effect": "recentred"},
+    ),
+    "recentred though Gaussian": (
+        GAUSSIAN.fn,
+        GAUSSIAN.data,
+        {"effect": "recentre"},
         {"effect": "recentred"},
     ),
 }
@@ -52,6 +58,13 @@ def test_choice(case):
 WRONG = {  # function, data, effects, error, words
     "not quadratic": (counts, NUMBERS, "integrate", ModelError, "quadratic"),
     "one not quadratic": (counts, NUMBERS, {"effect": "integrate"}, ModelError, "'effect'"),
+    "both": (
+        BOTH.fn,
+        BOTH.data,
+        {"slopes": "integrate", "intercept": "recentre"},
+        SettingsError,
+        "as a whole",
+    ),
     "unknown word": (counts, NUMBERS, "centered", SettingsError, "effects"),
     "unknown site": (counts, NUMBERS, {"efect": "integrate"}, SettingsError, "efect"),
     "unknown word for a site": (counts, NUMBERS, {"effect": "gone"}, SettingsError, "gone"),
