@@ -100,7 +100,10 @@ def test_rescaled_density_law(case):
         np.testing.assert_allclose(found, joint(stage.fn, inner, {**other, **positive}) + change)
 
 
-@pytest.mark.parametrize("effects", ["auto", "recentre", "noncentred", "centred"])
+SLOW = [pytest.param(word, marks=pytest.mark.slow) for word in ("auto", "noncentred", "centred")]
+
+
+@pytest.mark.parametrize("effects", ["recentre", *SLOW])
 def test_every_treatment_has_the_same_posterior(effects):
     """Means of the sites agree with those of the integrated model, in standard errors."""
     settings = hj.NUTS(chains=2, warmup=300, draws=700)

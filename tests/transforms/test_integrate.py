@@ -40,8 +40,15 @@ def integrated(case: Case, *, by_rows: bool = False) -> Integrated:
         reading._known = original
 
 
-@pytest.mark.parametrize("by_rows", [False, True], ids=["summed", "by rows"])
-@pytest.mark.parametrize("name", CASES)
+REAL = ("sleepstudy", "radon", "penicillin", "pastes", "chem97")
+GRID = [
+    pytest.param(name, by_rows, marks=pytest.mark.slow if by_rows and name in REAL else ())
+    for name in CASES
+    for by_rows in (False, True)
+]
+
+
+@pytest.mark.parametrize(("name", "by_rows"), GRID)
 def test_density_is_that_of_the_dense_integral(name, by_rows):
     """log p(h, y) to 1e-9 relative, at two places h."""
     case = case_of(name)

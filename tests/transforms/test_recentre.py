@@ -70,8 +70,14 @@ EXAMPLES = {**{name: lambda n=name: FIXED[n] for name in FIXED}, **{
 }}  # fmt: skip
 
 
-@pytest.mark.parametrize("at", ["pilot", "newton"])
-@pytest.mark.parametrize("name", EXAMPLES)
+GRID = [
+    pytest.param(name, at, marks=() if name in FIXED or at == "pilot" else pytest.mark.slow)
+    for name in EXAMPLES
+    for at in ("pilot", "newton")
+]
+
+
+@pytest.mark.parametrize(("name", "at"), GRID)
 def test_density_law(name, at):
     """log p(h, z) = log p(h, u(z), y) + log |du/dz|, by an automatic Jacobian."""
     fn, data, sites = EXAMPLES[name]()
