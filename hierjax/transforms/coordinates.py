@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from jax import Array
 
 from hierjax import checks
-from hierjax.errors import SettingsError
+from hierjax.errors import ModelError, SettingsError
 from hierjax.trace import abstract_trace
 from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.integrate_plan import make_plan
@@ -141,6 +141,13 @@ def _integrated(
     plan = make_plan(fn, data, left_out=kept)
     if plan is not None and not set(wanted) <= set(plan.by_name):
         plan = make_plan(fn, data, wanted, left_out=kept)
+    if plan is not None and not plan.latents:
+        if wanted:
+            raise ModelError(
+                "every latent site of the model can be integrated out, so that nothing is left to "
+                'sample. Leave effects="auto", which recentres such a model.'
+            )
+        plan = None
     if plan is None:
         return Coordinates(fn)
     stage = Integrated(fn, None, plan)

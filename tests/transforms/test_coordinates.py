@@ -10,6 +10,7 @@ import hierjax as hj
 from hierjax.errors import ModelError, SettingsError
 from hierjax.transforms.coordinates import choose_coordinates
 from hierjax.transforms.rescale import RESCALED
+from tests import models
 from tests.transforms.cases import CASES
 from tests.transforms.dense import joint
 from tests.transforms.test_recentre import BINARY, NUMBERS, counts, logistic_slopes
@@ -20,6 +21,12 @@ CHOICES = {  # function, data, effects -> treatment of each site
     "Gaussian": (GAUSSIAN.fn, GAUSSIAN.data, "auto", {"effect": "integrated"}),
     "counts": (counts, NUMBERS, "auto", {"rate": "recentred", "effect": "recentred"}),
     "forced recentring": (GAUSSIAN.fn, GAUSSIAN.data, "recentre", {"effect": "recentred"}),
+    "all Gaussian, so that nothing would be left": (
+        models.known_variances,
+        models.known_variances_data(),
+        "auto",
+        {"mu": "recentred", "effect": "recentred"},
+    ),
     "non-centred": (counts, NUMBERS, "noncentred", {"effect": "noncentred"}),
     "centred": (counts, NUMBERS, "centred", {}),
     "one site as written": (
@@ -64,6 +71,13 @@ WRONG = {  # function, data, effects, error, words
         {"slopes": "integrate", "intercept": "recentre"},
         SettingsError,
         "as a whole",
+    ),
+    "nothing left": (
+        models.known_variances,
+        models.known_variances_data(),
+        "integrate",
+        ModelError,
+        "nothing is left",
     ),
     "unknown word": (counts, NUMBERS, "centered", SettingsError, "effects"),
     "unknown site": (counts, NUMBERS, {"efect": "integrate"}, SettingsError, "efect"),
