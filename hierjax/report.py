@@ -7,16 +7,20 @@ import numpy as np
 from hierjax.draws import FitInfo
 from hierjax.model import Model
 from hierjax.summary import diagnose, summary_table, summary_text
-from hierjax.trace import abstract_trace
 
 Arrays = Mapping[str, np.ndarray]
+TREATMENTS = {
+    "integrated": "integrated out, exactly (all that depends on them is Gaussian in them)",
+    "recentred": "recentred on the data, exactly (whatever the likelihood)",
+    "noncentred": "sampled as standardised deviations",
+}
 
 
 def report_text(model: Model, draws: Arrays, stats: Arrays, info: FitInfo) -> str:
     """Return summary, how the model was fitted, and the verdict, ready to print."""
     table = summary_table(model, draws, info=info, stats=stats)
     verdict = diagnose(model, draws, stats, info).verdict
-    effects = effects_text(model, info)
+    effects = effects_text(info)
     return "\n".join([summary_text(table), "", fit_text(draws, info), *effects, verdict])
 
 
@@ -31,17 +35,9 @@ def fit_text(draws: Arrays, info: FitInfo) -> str:
     )
 
 
-def effects_text(model: Model, info: FitInfo) -> list[str]:
+def effects_text(info: FitInfo) -> list[str]:
     """Say how effects were treated, and why, one line for each treatment."""
-    observed = [site for site in abstract_trace(model.fn, model.data).sites.values()
-                if site.kind == "observed"]  # fmt: skip
-    response = ", ".join(f"{site.name} is {site.distribution}" for site in observed)
-    reasons = {
-        "integrated": f"integrated out, exactly ({response}, its mean affine in them)",
-        "recentred": f"recentred on the data, exactly ({response}, not Gaussian in them)",
-        "noncentred": "sampled as standardised deviations",
-    }
     sites: dict[str, list[str]] = {}
     for site, choice in info.effects.items():
         sites.setdefault(choice, []).append(site)
-    return [f"{reasons.get(word, word)}: {', '.join(names)}" for word, names in sites.items()]
+    return [f"{TREATMENTS.get(word, word)}: {', '.join(names)}" for word, names in sites.items()]

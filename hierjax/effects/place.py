@@ -50,8 +50,6 @@ class Place(Messenger):
     ----------
     gaussians
         Filled while the function runs: location and root of each site.
-    silenced
-        Filled while the function runs: the message of each silent site as the model made it.
     """
 
     def __init__(
@@ -68,7 +66,6 @@ class Place(Messenger):
         self.sites, self.values, self.whitened = sites, values, whitened
         self.silent, self.hidden = silent, hidden
         self.gaussians: dict[str, Gaussian] = {}
-        self.silenced: dict[str, dict[str, Any]] = {}
 
     def process_message(self, msg: Any) -> None:
         """Give a Gaussian site its value; leave out the density of a silent one."""
@@ -80,7 +77,6 @@ class Place(Messenger):
         if name in self.values:
             self._place(name, msg)
         elif name in self.silent:
-            self.silenced[name] = dict(msg)
             msg["fn"] = msg["fn"].mask(False)
 
     def _place(self, name: str, msg: Any) -> None:

@@ -96,7 +96,8 @@ class Recentred:
     ) -> dict[str, Array]:
         """Return the sites: those recentred are deterministic sites already."""
         del key, data
-        return {name: sites[name] for name in sites if not name.endswith("_recentred")}
+        white = {f"{name}_recentred" for name in self.plan.by_name}
+        return {name: value for name, value in sites.items() if name not in white}
 
     def __call__(self, **data: Any) -> None:
         """Run the model with its effects recentred."""

@@ -61,8 +61,6 @@ class Rescaled:
         The model function; it takes prepared data.
     sites
         Names of the positive sites.
-    latents
-        Names of all latent sites.
     pilot
         Key under which the data hold a pilot mode already ("latents"), "" if they do not.
     """

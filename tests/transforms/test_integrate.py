@@ -19,7 +19,7 @@ from hierjax.transforms import integrate_plan
 from hierjax.transforms.integrate import PREPARED, Integrated
 from hierjax.transforms.integrate_plan import make_plan
 from tests import models
-from tests.transforms.cases import CASES, GROUPED, ROWS, Case
+from tests.transforms.cases import CASES, GROUPED, Case
 from tests.transforms.dense import conditional, joint, latents_of
 
 
@@ -276,15 +276,17 @@ def test_changed_data_are_not_taken_for_the_old():
 def test_no_row_is_visited_after_the_sums():
     """The compiled density of a model whose rows are summed has no array of the rows' length."""
     case = case_of("radon")
-    function = integrated(case)
-    data = function.prepare(case.data)
-    summed = {PREPARED: data[PREPARED]}
-    rest = {name: value for name, value in case.data.items()}
     latents = latents_of(case.fn, case.data, case.sites, 0)
-    program = jax.jit(lambda p, h: joint(function, {**rest, **p}, h)).lower(summed, latents)
-    text = program.compile().as_text()
-    body = text[text.index("ENTRY") :]
-    assert f"[{len(case.data['log_radon'])}]" not in body
+    rows = f"[{len(case.data['log_radon'])}]"
+
+    def program(by_rows):
+        function = integrated(case, by_rows=by_rows)
+        prepared = function.prepare(case.data)[PREPARED]
+        density = jax.jit(lambda p, h: joint(function, {**case.data, PREPARED: p}, h))
+        return density.lower(prepared, latents).compile().as_text()
+
+    assert rows not in program(by_rows=False)
+    assert rows in program(by_rows=True)
 
 
 def test_gradient_matches_finite_differences():
@@ -343,4 +345,3 @@ def test_functions_are_equal_when_their_parts_are():
     assert first == second
     assert hash(first) == hash(second)
     assert first != dataclasses.replace(first, sites=("r_batch",))
-    assert ROWS is not GROUPED
