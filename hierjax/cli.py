@@ -2,9 +2,10 @@
 
 import enum
 import importlib.metadata
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -105,7 +106,18 @@ def fit(
             typer.echo(f"wrote {path}")
     except KeyboardInterrupt:
         typer.echo("stopped; no half-written file is left behind.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        _leave(INTERRUPTED)
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process without the interpreter's clean-up.
+
+    A compiled program may still be at work in XLA's threads when Ctrl-C arrives. The clean-up would
+    wait for its end, or take away memory that it is using.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def read_table(source: str) -> "pd.DataFrame":

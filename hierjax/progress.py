@@ -1,5 +1,6 @@
 """What a person sees while a fit runs: one line on standard error, fed by jitted chunks."""
 
+import datetime
 import sys
 import time
 from collections.abc import Mapping
@@ -57,11 +58,14 @@ class ProgressDisplay:
             if name not in ("failed", "warming up", "phase", "done")
         )
         bar.update(self._task, completed=done, total=total, details=details)
+        remaining = bar.tasks[0].time_remaining
+        if remaining is not None:
+            bar.update(self._task, left=f"{datetime.timedelta(seconds=remaining)} left")
 
     def _show(self, phase: str) -> "Progress":
         if self._bar is None:
             self._bar = _make_bar()
-            self._task = self._bar.add_task(phase, total=None, details="")
+            self._task = self._bar.add_task(phase, total=None, details="", left="")
             self._bar.start()
         self._bar.update(self._task, description=phase)
         return self._bar
@@ -75,7 +79,6 @@ def _make_bar() -> "Progress":
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
 
     return Progress(
@@ -83,8 +86,7 @@ def _make_bar() -> "Progress":
         BarColumn(bar_width=30),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         TextColumn("{task.fields[details]}"),
         console=Console(file=sys.stderr),
     )

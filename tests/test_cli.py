@@ -103,7 +103,8 @@ def test_data_lists_and_shows_data_sets(monkeypatch, capsys):
     assert "yi: log relative risk" in printed
 
 
-def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+@pytest.mark.parametrize("seconds", [2.0, 15.0], ids=["at the start", "inside XLA"])
+def test_ctrl_c_leaves_nothing_half_written(tmp_path, seconds):
     command = [sys.executable, "-m", "hierjax", "fit", RADON, "--data", "radon"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
@@ -116,7 +117,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     )
     assert process.stdout is not None
     process.stdout.readline()  # the levels are printed: the fit begins
-    time.sleep(2.0)
+    time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == cli.INTERRUPTED, errors
