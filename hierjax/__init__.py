@@ -7,10 +7,13 @@ tables, labels and plots load when they are first used.
 from importlib.metadata import version as _version
 
 from hierjax import errors, library
+from hierjax.batch.result import Batch
 from hierjax.datasets import datasets, load_data
 from hierjax.fit import fit, sampler
+from hierjax.fit_many import fit_many
 from hierjax.formula import Variance, formula
 from hierjax.groups import encode, take
+from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.svi import SVI
 from hierjax.model import Model
@@ -24,6 +27,8 @@ __version__ = _version("hierjax")
 __all__ = [
     "NUTS",
     "SVI",
+    "Batch",
+    "Laplace",
     "Model",
     "Posterior",
     "Variance",
@@ -31,6 +36,7 @@ __all__ = [
     "encode",
     "errors",
     "fit",
+    "fit_many",
     "formula",
     "integrate",
     "library",

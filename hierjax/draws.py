@@ -79,6 +79,8 @@ class FitInfo:
         Package -> version.
     trace
         What the method recorded on its way, e.g. "elbo" -> one value per record.
+    index
+        Place of the data set in a batch: its key is `fold_in(key(seed), index)`; None outside one.
     """
 
     method: str
@@ -90,3 +92,4 @@ class FitInfo:
     status: tuple[int, ...]
     versions: Mapping[str, str]
     trace: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    index: int | None = None

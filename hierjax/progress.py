@@ -45,7 +45,7 @@ class ProgressDisplay:
         if self._enabled:
             self._show("compiling")
 
-    def advance(self, done: int, total: int, report: Mapping[str, Any]) -> None:
+    def advance(self, done: float, total: int, report: Mapping[str, Any]) -> None:
         """Show that `done` of `total` chunks are finished, and what the method reports."""
         slow = time.monotonic() - self._started > QUIET_SECONDS
         if not self._enabled or (self._bar is None and not slow):

@@ -16,10 +16,10 @@ LAYERS = (
      "model", "names", "density", "validation"),
     ("transforms", "formula", "library"),
     ("infer",),
-    ("batch", "predict", "export", "store", "plots", "datasets", "summary", "progress",
+    ("predict", "export", "store", "plots", "datasets", "summary", "progress",
      "report"),
     ("posterior",),
-    ("fit", "sbc"),
+    ("fit", "batch", "sbc"),
     ("cli", "__main__", "__init__"),
 )  # fmt: skip
 APART = {"transforms", "formula", "library"}  # these three do not import each other

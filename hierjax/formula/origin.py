@@ -1,22 +1,30 @@
 """What a formula model remembers: enough to take new data, list its priors, and be saved."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hierjax.errors import DataError
-from hierjax.formula.check import check_positive, check_response, check_trials
+from hierjax.formula.check import (
+    check_groups,
+    check_positive,
+    check_rank,
+    check_response,
+    check_trials,
+)
 from hierjax.formula.design import Design, column_of
 from hierjax.formula.distributions import in_words
 from hierjax.formula.families import Family
 from hierjax.formula.frame import used_columns
 from hierjax.formula.function import FormulaFunction
+from hierjax.formula.groups import read_grouping
 from hierjax.formula.layout import GroupPlan
 from hierjax.formula.priors import Prior, describe_user, element
 from hierjax.formula.roles import array_name, with_arrays
 from hierjax.formula.terms import Formula
+from hierjax.model import Model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,14 +134,55 @@ class FormulaOrigin:
         """
         given = {array_name(role): values for role, values in arrays.items()}
         needed = self.needed(response=response)
+        self._refuse_arrays(given, needed)
+        frame = used_columns(new, [name for name in needed if name not in given])
+        return self.arrays(with_arrays(frame, given), response=response)
+
+    def regrouped(self, model: Model, new: Any) -> Model:
+        """Return the model on a data frame with groups of its own.
+
+        Design, coding and priors are those of the first data; the groups are those that occur in
+        `new`.
+
+        Raises
+        ------
+        DataError
+            The columns cannot be used (one subclass for each reason).
+        """
+        self._refuse_arrays()
+        frame = used_columns(new, self.needed())
+        groups = tuple(
+            dataclasses.replace(plan, grouping=read_grouping(plan.grouping.columns, frame))
+            for plan in self.groups
+        )
+        residual_scale = self.family.residual_scale and "known_sd" not in self.columns
+        for plan in groups:
+            index = plan.grouping.index(frame)
+            check_groups(plan.grouping, index, residual_scale=residual_scale)
+        origin = dataclasses.replace(self, groups=groups, table=frame)
+        data = origin.arrays(frame)
+        if self.fn.coefficients:
+            matrix = data[self.fn.arguments.design]
+            check_rank(matrix, self.common.column_labels, "the design")
+        labels = {
+            group.plate: plan.grouping.labels
+            for group, plan in zip(self.fn.groups, groups, strict=True)
+        }
+        return dataclasses.replace(
+            model, data=data, labels={**model.labels, **labels}, origin=origin
+        )
+
+    def _refuse_arrays(
+        self, given: Collection[str] = (), needed: Collection[str] | None = None
+    ) -> None:
+        """Raise if an argument that was an array is needed and has no new values."""
         for role, name in self.arguments.items():
-            if name == array_name(role) and name in needed and name not in given:
+            wanted = needed is None or name in needed
+            if name == array_name(role) and wanted and name not in given:
                 raise DataError(
                     f"`{role}` was given as an array, so new data need it too: pass {role}=..., or "
                     "build the model with the name of a column."
                 )
-        frame = used_columns(new, [name for name in needed if name not in given])
-        return self.arrays(with_arrays(frame, given), response=response)
 
     def needed(self, *, response: bool = True) -> list[str]:
         """Columns that the model uses."""

@@ -102,6 +102,10 @@ class SVI:
         """The word for this method in `hierjax.fit(method=...)`."""
         return "svi"
 
+    def harder(self) -> "SVI":
+        """Return more patient settings, for data whose first run stopped at its limit."""
+        return dataclasses.replace(self, max_steps=4 * self.max_steps)
+
     def program(self, fn: Callable[..., Any], data: Mapping[str, Any]) -> Program:
         """Bind the settings to a model function."""
         density = make_density(fn, Arguments.of(data), dict(data))

@@ -1,0 +1,275 @@
+"""A chunk of data sets as a pure job: stacked arrays and keys in, arrays out.
+
+A chunk is worked off in blocks of a fixed number of lanes, each a vmapped program that is compiled
+once. The number of lanes depends on the model and its padded sizes only, so that draws do not
+depend on how many data sets there are, how they are cut into chunks, or where a chunk is run.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierjax.arguments import Arguments, signature
+from hierjax.cache import ProgramCache
+from hierjax.draws import Draws
+from hierjax.fit import _named, _recovered
+from hierjax.infer.program import Method, Program
+from hierjax.transforms.coordinates import Coordinates
+
+QUANTILES = (0.05, 0.5, 0.95)
+MOST_LANES = 32
+_PROGRAMS = ProgramCache(size=32)
+
+Arrays = tuple[Any, ...]
+Report = Callable[[float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Everything that the program of a chunk is made from, beside shapes; hashable.
+
+    Attributes
+    ----------
+    coordinates
+        Chosen for one data set of the bucket, used for all.
+    method
+        Settings of the method.
+    arguments
+        Structure of the padded and prepared data.
+    sites
+        Sites whose draws are kept.
+    summarised
+        Sites of which only mean, sd and quantiles are kept.
+    """
+
+    coordinates: Coordinates
+    method: Method
+    arguments: Arguments
+    sites: frozenset[str]
+    summarised: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Draws of the data sets of a chunk; every array has a leading axis of data sets.
+
+    Attributes
+    ----------
+    sites, stats, status, trace
+        As in `Draws`.
+    summaries
+        Site -> "mean", "sd", "q5", "q50", "q95" along axis 1.
+    """
+
+    sites: Mapping[str, np.ndarray]
+    stats: Mapping[str, np.ndarray]
+    status: np.ndarray
+    trace: Mapping[str, np.ndarray]
+    summaries: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """The compiled functions of one block of lanes."""
+
+    program: Program
+    lanes: int
+    start: Callable[..., Any]
+    advance: Callable[..., Any]
+    finish: Callable[..., Any]
+    report: Callable[..., Any]
+    records: Any
+
+
+def run_chunk(
+    spec: Spec, arrays: Arrays, keys: np.ndarray, *, lanes: int, report: Report = lambda _: None
+) -> Chunk:
+    """Fit the data sets of a chunk.
+
+    Parameters
+    ----------
+    spec
+        What to run.
+    arrays
+        Traced leaves of the data, each with a leading axis of data sets.
+    keys
+        Key data of each data set, shape (data sets, ...).
+    lanes
+        Data sets that one program takes at once.
+    report
+        Called with the number of data sets that are finished, in parts.
+    """
+    blocks, count = [], len(keys)
+    for first in range(0, count, lanes):
+        places = np.minimum(np.arange(first, first + lanes), count - 1)
+        inputs = tuple(jnp.asarray(np.asarray(array)[places]) for array in arrays)
+        block = _compiled(spec, inputs, lanes)
+        used = min(lanes, count - first)
+        draws = _run_block(
+            block, inputs, keys[places], lambda p, f=first, u=used: report(f + p * u)
+        )
+        blocks.append(jax.tree_util.tree_map(lambda leaf, used=used: leaf[:used], draws))
+    whole = jax.tree_util.tree_map(lambda *parts: np.concatenate(parts), *blocks)
+    draws, summaries = whole
+    return Chunk(draws.sites, draws.stats, draws.status, draws.trace, summaries)
+
+
+def _run_block(
+    block: _Block, arrays: Arrays, key_data: np.ndarray, report: Callable[[float], None]
+) -> tuple[Draws, dict[str, np.ndarray]]:
+    """Drive the compiled program of a block from the host."""
+    keys, program = jax.random.wrap_key_data(jnp.asarray(key_data)), block.program
+    state, records = block.start(keys, arrays), []
+    for chunk in range(program.num_chunks):
+        state, record = block.advance(state, arrays)
+        if chunk >= program.num_discarded:
+            records.append(jax.device_get(record))
+        report((chunk + 1) / program.num_chunks)
+        if np.all(block.report(state).get("done", False)):
+            break
+    stacked = jax.tree_util.tree_map(
+        lambda whole, *parts: np.stack(parts, axis=1) if parts else np.zeros(whole.shape),
+        block.records,
+        *records,
+    )
+    return jax.device_get(block.finish(keys, state, stacked, arrays))
+
+
+def _compiled(spec: Spec, arrays: Arrays, lanes: int) -> _Block:
+    """Compile the program of a block, or find it compiled for the same shapes."""
+    precision = jnp.result_type(float).name
+    identity = (spec, signature(arrays), lanes, precision, jax.default_backend())
+    return _PROGRAMS.get(identity, lambda: _compile(spec, arrays, lanes))
+
+
+def _compile(spec: Spec, arrays: Arrays, lanes: int) -> _Block:
+    program = bound_program(spec, arrays)
+    keys = jax.random.split(jax.random.key(0), lanes)
+    start = jax.jit(jax.vmap(program.start)).lower(keys, arrays).compile()
+    state = jax.eval_shape(jax.vmap(program.start), keys, arrays)
+    advance = jax.jit(jax.vmap(program.advance)).lower(state, arrays).compile()
+    _, record = jax.eval_shape(jax.vmap(program.advance), state, arrays)
+    records = _stacked_records(program, record)
+
+    def finish(keys: Any, state: Any, records: Any, arrays: Arrays) -> Any:
+        # One data set after the other: sites before they are summarised may be large.
+        return jax.lax.map(
+            lambda each: _finish(spec, program, *each), (keys, state, records, arrays)
+        )
+
+    compiled_finish = jax.jit(finish).lower(keys, state, records, arrays).compile()
+    report = jax.jit(jax.vmap(program.report)).lower(state).compile()
+    return _Block(program, lanes, start, advance, compiled_finish, report, records)
+
+
+def bound_program(spec: Spec, arrays: Arrays) -> Program:
+    """Bind the method to one data set of the stacked `arrays`."""
+    first = tuple(np.asarray(array)[0] for array in arrays)
+    return spec.method.program(spec.coordinates.fn, spec.arguments.rebuild(first))
+
+
+def _stacked_records(program: Program, record: Any) -> Any:
+    """Shapes of the kept records of all lanes, (lanes, kept chunks, ...)."""
+    kept = program.num_chunks - program.num_discarded
+    return jax.tree_util.tree_map(
+        lambda leaf: jax.ShapeDtypeStruct((leaf.shape[0], kept, *leaf.shape[1:]), leaf.dtype),
+        record,
+    )
+
+
+def _finish(
+    spec: Spec, program: Program, key: Any, state: Any, records: Any, arrays: Arrays
+) -> tuple[Draws, dict[str, jax.Array]]:
+    """Draws of one data set, with the sites that are to be summarised summed up."""
+    draws = program.finish(state, records, arrays)
+    whole = _recovered(spec.coordinates, draws, key, spec.arguments.rebuild(arrays))
+    summaries = {name: _summary(whole.sites[name]) for name in sorted(spec.summarised)}
+    return _named(whole, spec.sites), summaries
+
+
+def _summary(values: Any) -> jax.Array:
+    """Mean, sd and quantiles over chains and draws, along a new leading axis."""
+    flat = jnp.reshape(values, (-1, *values.shape[2:]))
+    moments = jnp.stack([jnp.mean(flat, axis=0), jnp.std(flat, axis=0, ddof=1)])
+    return jnp.concatenate([moments, jnp.quantile(flat, jnp.asarray(QUANTILES), axis=0)])
+
+
+def choose_lanes(spec: Spec, arrays: Arrays, budget: int) -> int:
+    """Count the data sets that fit into one program: a power of two, within `budget` bytes.
+
+    What a data set takes are its arrays, the state, the records and what is kept of them.
+
+    Parameters
+    ----------
+    arrays
+        Traced leaves of some data sets, stacked.
+    """
+    each = bytes_of_one(spec, arrays)
+    lanes = MOST_LANES
+    while lanes > 1 and lanes * each > budget:
+        lanes //= 2
+    return lanes
+
+
+def bytes_of_one(spec: Spec, arrays: Arrays) -> int:
+    """Bytes that one data set takes on the device."""
+    program = bound_program(spec, arrays)
+    single = tuple(
+        jax.ShapeDtypeStruct(np.shape(array)[1:], jnp.result_type(array)) for array in arrays
+    )
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(program.start, key, single)
+    _, record = jax.eval_shape(program.advance, state, single)
+    lifted = jax.tree_util.tree_map(
+        lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype), record
+    )
+    records = jax.tree_util.tree_map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype),
+        _stacked_records(program, lifted),
+    )
+    result = jax.eval_shape(
+        lambda *each: _finish(spec, program, *each), key, state, records, single
+    )
+    return sum(_bytes(tree) for tree in (single, state, records, result))
+
+
+def _bytes(tree: Any) -> int:
+    leaves = jax.tree_util.tree_leaves(tree)
+    return sum(leaf.size * jnp.dtype(leaf.dtype).itemsize for leaf in leaves if _is_plain(leaf))
+
+
+def _is_plain(leaf: Any) -> bool:
+    return not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+
+
+def prepare_all(
+    coordinates: Coordinates, arguments: Arguments, arrays: Arrays, lanes: int
+) -> Iterator[dict[str, Any]]:
+    """Make what the coordinates add to the data, block after block of data sets.
+
+    Yields
+    ------
+    dict
+        Key of the stage -> pytree of arrays with a leading axis of data sets.
+    """
+    count = len(arrays[0])
+    keys = tuple(stage.key for stage in coordinates.stages)
+
+    def prepare(arrays: Arrays) -> dict[str, Any]:
+        found = coordinates.prepare(arguments.rebuild(arrays))
+        return {name: found[name] for name in keys}
+
+    def build() -> Any:
+        return jax.jit(jax.vmap(prepare))
+
+    precision = jnp.result_type(float).name
+    run = _PROGRAMS.get(("prepare", coordinates, arguments, precision), build)
+    for first in range(0, count, lanes):
+        places = np.minimum(np.arange(first, first + lanes), count - 1)
+        found = jax.device_get(run(tuple(jnp.asarray(array[places]) for array in arrays)))
+        used = min(lanes, count - first)
+        yield jax.tree_util.tree_map(lambda leaf, used=used: leaf[:used], found)
