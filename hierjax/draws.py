@@ -17,6 +17,7 @@ class Status(enum.IntEnum):
     NO_FINITE_START = 1
     NOT_FINITE = 2
     NOT_CONVERGED = 3
+    POOR_WEIGHTS = 4
 
 
 STATUS_MESSAGE = {
@@ -28,6 +29,8 @@ STATUS_MESSAGE = {
     Status.NOT_FINITE: "the log density became non-finite during the run; look for overflow in the "
     "model function or use dtype='float64'",
     Status.NOT_CONVERGED: "the method stopped at its limit before it converged; raise the limit",
+    Status.POOR_WEIGHTS: "importance sampling did not cover the posterior: the weights of a few points "
+    "count for nearly all",
 }
 
 

@@ -17,6 +17,7 @@ from hierjax.cache import ProgramCache
 from hierjax.density import even_batch
 from hierjax.draws import STATUS_MESSAGE, Draws, FitInfo, Status
 from hierjax.errors import FitError, SettingsError
+from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.program import Method, Program
 from hierjax.infer.svi import SVI
@@ -26,9 +27,15 @@ from hierjax.progress import ProgressDisplay
 from hierjax.threads import single_threaded_blas
 from hierjax.trace import abstract_trace
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
+from hierjax.transforms.rescale import Rescaled
 from hierjax.validation import validate
 
-METHODS: Mapping[str, Callable[[], Method]] = {"auto": NUTS, "nuts": NUTS, "svi": SVI}
+METHODS: Mapping[str, Callable[[], Method]] = {
+    "auto": NUTS,
+    "nuts": NUTS,
+    "laplace": Laplace,
+    "svi": SVI,
+}
 DTYPES = ("float64", "float32")
 FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype")
 FORMULA_OPTIONS = ("family", "priors", "trials", "weights", "offset", "known_sd")
@@ -57,8 +64,8 @@ def fit(
     data
         Data frame of a formula. For a `Model`: other data for the same model, or None.
     method
-        `"auto"`, `"nuts"` or `"svi"`, or a settings object such as `NUTS(chains=2, draws=500)`.
-        `"auto"` is NUTS.
+        `"auto"`, `"nuts"`, `"laplace"` or `"svi"`, or a settings object such as
+        `NUTS(chains=2, draws=500)`. `"auto"` is NUTS.
     seed
         The same seed, model, data and settings give the same draws.
     effects
@@ -94,7 +101,7 @@ def fit(
         validate(model)
         with ProgressDisplay(progress) as display, single_threaded_blas():
             key, started = jax.random.key(seed), time.perf_counter()
-            coordinates = choose_coordinates(model.fn, model.data, effects)
+            coordinates = _coordinates(model, chosen, effects)
             data = _prepared(coordinates, model.data)
             compiled = _compile(coordinates, chosen, model, data, key, display)
             compile_seconds, started = time.perf_counter() - started, time.perf_counter()
@@ -135,7 +142,7 @@ def sampler(
         `run(key, data=None)`; without data the model's own are used.
     """
     chosen = _as_method(method)
-    coordinates = choose_coordinates(model.fn, model.data, effects)
+    coordinates = _coordinates(model, chosen, effects)
     given = Arguments.of(model.data)
     keep = _site_names(model)
 
@@ -204,7 +211,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name in FORMULA_OPTIONS:
             continue
-        settings = [kind for kind in (NUTS, SVI) if name in kind.__dataclass_fields__]
+        settings = [kind for kind in (NUTS, Laplace, SVI) if name in kind.__dataclass_fields__]
         if settings:
             kind = settings[0].__name__
             remedy = f"It is a setting of a method: method=hierjax.{kind}({name}=...)."
@@ -225,6 +232,15 @@ def _as_method(method: str | Method) -> Method:
             f"{method!r}."
         )
     return method
+
+
+def _coordinates(model: Model, method: Method, effects: Effects) -> Coordinates:
+    """Choose coordinates, less the scale of positive sites where the method finds one itself."""
+    coordinates = choose_coordinates(model.fn, model.data, effects)
+    last = coordinates.stages[-1] if coordinates.stages else None
+    if not isinstance(method, Laplace) or not isinstance(last, Rescaled):
+        return coordinates
+    return dataclasses.replace(coordinates, fn=last.fn, stages=coordinates.stages[:-1])
 
 
 def _prepared(coordinates: Coordinates, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -340,6 +356,7 @@ def _run(
             chunks.append(jax.device_get(record))
         report = {name: np.asarray(value) for name, value in program.report(state).items()}
         display.advance(chunk + 1, program.num_chunks, report)
+        _raise_if_failed(program, state)
         if bool(report.get("done", False)):
             break
     records = jax.tree_util.tree_map(
