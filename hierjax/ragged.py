@@ -4,27 +4,28 @@ A compiled program serves one set of shapes, so that data sets of many sizes are
 programs only if they are padded to few sizes. Sizes grow geometrically, which bounds the waste.
 """
 
-import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-STEPS = 4  # sizes per octave: less than 25% waste along an axis
+STEPS = (4, 2, 1)  # sizes per octave, finest first: less than 25% waste along an axis
 SMALLEST = 8
 PER_BUCKET, MOST_BUCKETS, MOST_WORK = 16, 8, 2.0
+MOST_JOINED = 64  # joining costs the third power of the number of buckets
 FILLS = ("last", "other")
 
 Sizes = tuple[int, ...]
 
 
-def round_up(size: int) -> int:
-    """Smallest bucket size that holds `size`: 2^k (1 + j / 4) for j = 0 to 3, and 8 at least.
+def round_up(size: int, steps: int = STEPS[0]) -> int:
+    """Smallest bucket size that holds `size`: 2^k (1 + j / steps) for j < steps, and 8 at least.
 
-    From 8 on less than 25% larger than `size`.
+    From 8 on less than `1 + 1 / steps` times `size`.
     """
     if size <= SMALLEST:
         return SMALLEST
-    step = (1 << (size.bit_length() - 1)) // STEPS
+    step = (1 << (size.bit_length() - 1)) // steps
     return -(-size // step) * step
 
 
@@ -46,42 +47,46 @@ def buckets(sizes: Sequence[Sizes]) -> dict[Sizes, list[int]]:
     dict
         Padded sizes -> places in `sizes`, the smallest bucket first.
     """
-    equal = [len(set(column)) == 1 for column in zip(*sizes, strict=True)]
-    found: dict[Sizes, list[int]] = {}
-    for place, each in enumerate(sizes):
-        padded = tuple(
-            size if same else round_up(size) for size, same in zip(each, equal, strict=True)
-        )
-        found.setdefault(padded, []).append(place)
+    found = _rounded(sizes)
     wanted = max(1, min(len(sizes) // PER_BUCKET, MOST_BUCKETS))
-    most_work = MOST_WORK * sum(map(_volume, sizes))
+    most_work = MOST_WORK * np.prod(np.maximum(sizes, 1), axis=1, dtype=float).sum()
     while len(found) > wanted:
         joined = _join_cheapest(found)
-        work = sum(_volume(padded) * len(members) for padded, members in joined.items())
+        work = sum(math.prod(padded) * len(members) for padded, members in joined.items())
         if work > most_work and len(found) <= MOST_BUCKETS:
             break
         found = joined
-    return dict(sorted(found.items(), key=lambda item: _volume(item[0])))
+    return dict(sorted(found.items(), key=lambda item: math.prod(item[0])))
+
+
+def _rounded(sizes: Sequence[Sizes]) -> dict[Sizes, list[int]]:
+    equal = [len(set(column)) == 1 for column in zip(*sizes, strict=True)]
+    found: dict[Sizes, list[int]] = {}
+    for steps in STEPS:
+        found = {}
+        for place, each in enumerate(sizes):
+            pairs = zip(each, equal, strict=True)
+            padded = tuple(size if same else round_up(size, steps) for size, same in pairs)
+            found.setdefault(padded, []).append(place)
+        if len(found) <= MOST_JOINED:
+            break
+    return found
 
 
 def _join_cheapest(found: Mapping[Sizes, list[int]]) -> dict[Sizes, list[int]]:
-    def extra(pair: tuple[Sizes, Sizes]) -> float:
-        joined = _volume(_largest(*pair))
-        return sum((joined - _volume(each)) * len(found[each]) for each in pair)
-
-    left, right = min(itertools.combinations(found, 2), key=extra)
+    """Join the two buckets whose members' work grows least."""
+    sizes = np.array(list(found))
+    counts = np.array([len(members) for members in found.values()], dtype=float)
+    volume = np.prod(sizes, axis=1, dtype=float)
+    together = np.prod(np.maximum(sizes[:, None], sizes[None]), axis=2, dtype=float)
+    extra = (together - volume[:, None]) * counts[:, None]
+    extra = extra + extra.T + np.diag(np.full(len(sizes), np.inf))
+    keys = list(found)
+    left, right = (keys[place] for place in np.unravel_index(np.argmin(extra), extra.shape))
     joined = {key: members for key, members in found.items() if key not in (left, right)}
-    target = _largest(left, right)
+    target = tuple(map(max, left, right))
     joined[target] = sorted([*joined.get(target, []), *found[left], *found[right]])
     return joined
-
-
-def _largest(left: Sizes, right: Sizes) -> Sizes:
-    return tuple(map(max, left, right))
-
-
-def _volume(sizes: Sizes) -> float:
-    return float(np.prod(np.maximum(sizes, 1), dtype=float))
 
 
 def pad(array: np.ndarray, sizes: Mapping[int, int], fill: str = "last") -> np.ndarray:
