@@ -1,6 +1,8 @@
 """The same verb for thousands of data sets: few programs, each compiled once, for all of them."""
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,7 +11,8 @@ import numpy as np
 from hierjax import checks
 from hierjax.batch.bucket import Bucket, make_buckets
 from hierjax.batch.check import check_all, support_error, unsupported
-from hierjax.batch.read import read_datasets
+from hierjax.batch.checkpoint import Checkpoint, identity_of
+from hierjax.batch.read import Read, read_datasets
 from hierjax.batch.result import Batch, Fitted
 from hierjax.batch.run import Settings, run_bucket
 from hierjax.batch.sites import KEEP
@@ -39,6 +42,7 @@ def fit_many(
     chunk: int | None = None,
     budget: int = BUDGET,
     retries: int = 1,
+    checkpoint: str | Path | None = None,
 ) -> Batch:
     """Fit one model to many data sets, each on its own, by few compiled programs.
 
@@ -71,6 +75,9 @@ def fit_many(
     retries
         Runs with more careful settings (longer warm-up, smaller steps) for data sets whose first
         went wrong: a chain that did not finish, R-hat above 1.05, more than 1% divergences.
+    checkpoint
+        Folder for finished chunks. A batch that was interrupted and is started again with the same
+        arguments takes them from there and gives the draws that it would have given.
 
     Returns
     -------
@@ -82,12 +89,21 @@ def fit_many(
     ------
     SettingsError
         An option is out of range, or `datasets` are no data sets.
+    FileError
+        The folder of the checkpoint belongs to another batch, is damaged or cannot be written;
+        finished chunks stay as they are.
     """
     settings = _settings(model, method, effects, keep, seed, chunk, budget, retries)
     checks.one_of("dtype", dtype, DTYPES)
     with jax.enable_x64(dtype == "float64"), ProgressDisplay(progress) as display:
         with single_threaded_blas():
-            results = _fit(model, datasets, settings, display)
+            read = read_datasets(model, datasets)
+            if checkpoint is not None:
+                chosen = {"method": settings.method, "effects": effects, "keep": keep, "seed": seed}
+                identity = identity_of(model, read, {**chosen, "dtype": dtype, "retries": retries})
+                opened = Checkpoint.open(checkpoint, identity)
+                settings = dataclasses.replace(settings, checkpoint=opened)
+            results = _fit(read, settings, display)
     return Batch(
         name=model.name,
         results=tuple(results[place] for place in range(len(results))),
@@ -121,8 +137,7 @@ def _settings(
     return Settings(_as_method(method), effects, keep, seed, chunk, budget, retries)
 
 
-def _fit(model: Model, datasets: Any, settings: Settings, display: ProgressDisplay) -> Results:
-    read = read_datasets(model, datasets)
+def _fit(read: list[Read], settings: Settings, display: ProgressDisplay) -> Results:
     results: Results = {n: str(each) for n, each in enumerate(read) if not isinstance(each, Model)}
     models = {n: each for n, each in enumerate(read) if isinstance(each, Model)}
     if models:

@@ -21,7 +21,8 @@ from hierjax.infer.program import Method, Program
 from hierjax.transforms.coordinates import Coordinates
 
 QUANTILES = (0.05, 0.5, 0.95)
-MOST_LANES = 32
+LANES = {"cpu": 16}  # more cost as much for each data set there, and a few data sets more
+ACCELERATOR_LANES = 256
 _PROGRAMS = ProgramCache(size=32)
 
 Arrays = tuple[Any, ...]
@@ -209,7 +210,7 @@ def choose_lanes(spec: Spec, arrays: Arrays, budget: int) -> int:
         Traced leaves of some data sets, stacked.
     """
     each = bytes_of_one(spec, arrays)
-    lanes = MOST_LANES
+    lanes = LANES.get(jax.default_backend(), ACCELERATOR_LANES)
     while lanes > 1 and lanes * each > budget:
         lanes //= 2
     return lanes

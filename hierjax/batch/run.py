@@ -10,11 +10,12 @@ import numpy as np
 
 from hierjax.arguments import Arguments
 from hierjax.batch.bucket import Bucket
+from hierjax.batch.checkpoint import Checkpoint, chunk_name
 from hierjax.batch.chunks import Chunk, Spec, choose_lanes, prepare_all, run_chunk
 from hierjax.batch.judge import Verdict, judge
 from hierjax.batch.result import Fitted
 from hierjax.batch.sites import BucketSites
-from hierjax.errors import HierjaxError, SettingsError
+from hierjax.errors import FileError, HierjaxError, SettingsError
 from hierjax.fit import _recorded
 from hierjax.infer.program import Method
 from hierjax.ragged import Sizes
@@ -35,6 +36,7 @@ class Settings:
     chunk: int | None
     budget: int
     retries: int
+    checkpoint: Checkpoint | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,6 +70,8 @@ def run_bucket(bucket: Bucket, settings: Settings, report: Report) -> dict[int, 
 
     Raises
     ------
+    FileError
+        A file of the checkpoint is damaged, or cannot be written.
     SettingsError
         The settings are wrong for every data set.
     """
@@ -80,7 +84,7 @@ def run_bucket(bucket: Bucket, settings: Settings, report: Report) -> dict[int, 
             lot = _next_lot(bucket, pending, settings, note)
             places = list(lot.places)
             results |= _run_lot(bucket, lot, settings, lambda n, done=done: report(done + n))
-        except SettingsError:
+        except (FileError, SettingsError):
             raise
         except HierjaxError as error:
             results |= dict.fromkeys(places, str(error))
@@ -161,13 +165,18 @@ def _run_places(
     keys, found = keys_of(settings.seed, places, attempt), {}
     for first in range(0, len(places), size):
         part, started = slice(first, first + size), time.perf_counter()
-        chunk = run_chunk(
-            lot.spec,
-            tuple(array[part] for array in arrays),
-            keys[part],
-            lanes=lanes,
-            report=lambda n, first=first: report(first + n),
-        )
+        name = chunk_name(places[part], attempt, lanes)
+        chunk = settings.checkpoint.load(name) if settings.checkpoint else None
+        if chunk is None:
+            chunk = run_chunk(
+                lot.spec,
+                tuple(array[part] for array in arrays),
+                keys[part],
+                lanes=lanes,
+                report=lambda n, first=first: report(first + n),
+            )
+            if settings.checkpoint:
+                settings.checkpoint.save(name, chunk)
         seconds = (time.perf_counter() - started) / len(places[part])
         found |= _fitted(bucket, lot, places[part], chunk, seconds)
     return found
