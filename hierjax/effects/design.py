@@ -22,6 +22,7 @@ from hierjax.effects.gaussian import EffectSite
 from hierjax.errors import ModelError
 from hierjax.groups import parent_of_group, take
 from hierjax.linalg import Effects, Factor, Structure, Term
+from hierjax.linalg.structure import worth_crossing
 
 MOST_COLUMNS = 512
 TOLERANCE = {"float64": 1e-8, "float32": 1e-3}
@@ -195,6 +196,8 @@ def lay_out(predictors: Predictors, sites: Sequence[EffectSite], known: int = 0)
         else:
             factors.append(([site], np.array(reading.index), used))
     structure = Structure(_nested(factors), columns=sum(site.size for site in columns))
+    crossing = worth_crossing(structure, [index for _, index, _ in factors])
+    structure = dataclasses.replace(structure, crossing=crossing)
     return Layout(tuple(tuple(sites) for sites, _, _ in factors), tuple(columns), structure)
 
 

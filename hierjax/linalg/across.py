@@ -1,4 +1,6 @@
-"""What the eliminated groups have in common with the dense matrix, and its two products.
+"""What the eliminated groups have in common with the dense matrix, a, and its products.
+
+It is an array (m, q, J), or `Cells` where most of that would be zeros.
 
 Everything here is written out as sums of whole arrays with the group axis last, because a reduction
 over an axis of length two, or over rows far apart in memory, takes XLA several times as long.
@@ -8,6 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from hierjax.linalg.blocks import WRITTEN_OUT, sum_all
+from hierjax.linalg.cells import Cells
+
+Across = Array | Cells
 
 CHUNK = 8  # rows summed at a time
 
@@ -20,12 +25,50 @@ def spread(across: Array, block: Array) -> Array:
     return sum_all([across[:, k, None] * block[None, k] for k in range(q)])
 
 
-def outer(across: Array, block: Array) -> Array:
+def outer(across: Across, block: Array) -> Array:
     """Sum a K a' over groups: (m, q, J) and (q, q, J) -> (m, m)."""
+    if isinstance(across, Cells):
+        return across.outer(block)
     return jnp.matmul(_flat(spread(across, block)), _flat(across).T, precision="highest")
 
 
-def left(matrix: Array, across: Array) -> Array:
+def quadratic(matrix: Array, across: Across) -> Array:
+    """Return a' Q a of each group for a symmetric Q: (m, m) -> (q, q, J)."""
+    if isinstance(across, Cells):
+        return across.quadratic(matrix)
+    return inner(across, _left(matrix, across))
+
+
+def change_of(matrix: Array, across: Across, block: Array, change: Across) -> Array:
+    """Return <Q a K, da> for a symmetric Q, (m, m), and K, (q, q, J)."""
+    if isinstance(across, Cells) and isinstance(change, Cells):
+        return across.change(matrix, block, change)
+    assert isinstance(across, Array) and isinstance(change, Array)
+    return jnp.sum(spread(_left(matrix, across), block) * change)
+
+
+def from_rest(across: Across, vector: Array) -> Array:
+    """Sum a' v over the m rows: (m,) -> (q, J)."""
+    if isinstance(across, Cells):
+        return across.from_rest(vector)
+    return jnp.einsum("mqj,m->qj", across, vector)
+
+
+def to_rest(across: Across, effects: Array) -> Array:
+    """Sum a u over groups: (q, J) -> (m,)."""
+    if isinstance(across, Cells):
+        return across.to_rest(effects)
+    return jnp.einsum("mqj,qj->m", across, effects)
+
+
+def bordered(across: Across, response: Array) -> Across:
+    """Append one row, (q, J)."""
+    if isinstance(across, Cells):
+        return across.bordered(response)
+    return jnp.concatenate([across, response[None]])
+
+
+def _left(matrix: Array, across: Array) -> Array:
     """Multiply (m, m) by each group's (m, q): -> (m, q, J)."""
     product = jnp.matmul(matrix, _flat(across), precision="highest")
     return product.reshape(across.shape)

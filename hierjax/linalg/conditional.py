@@ -8,6 +8,7 @@ from jax import Array
 from jax.scipy.linalg import solve_triangular
 
 from hierjax.linalg import blocks
+from hierjax.linalg.across import from_rest
 from hierjax.linalg.eliminate import Factorisation, Level
 from hierjax.linalg.prior import multiply_rest
 from hierjax.linalg.statistics import take_groups
@@ -113,7 +114,7 @@ def _substitute(factorisation: Factorisation, noise: Noise | None, whitened: boo
     for position in reversed(range(len(structure.chain))):
         level = factorisation.levels[position]
         ancestors = factorisation.statistics.ancestors[position]
-        residual = -jnp.einsum("mqj,m->qj", level.across, rest)
+        residual = -from_rest(level.across, rest)
         for link, index, above in zip(level.up, ancestors, effects, strict=True):
             residual -= jnp.sum(link * take_groups(above, index)[:, None], 0)
         shocks = None if noise is None else sigma * noise.levels[position]

@@ -25,13 +25,13 @@ class Outer(NamedTuple):
     Attributes
     ----------
     own, across
-        Of the outermost level, (q, q, J) and (m + 1, q, J); None without a chain.
+        Of the outermost level, (q, q, J) and (m + 1, q, J) or `Cells`; None without a chain.
     rest
         [[C, c], [c', y'y]], shape (m + 1, m + 1).
     """
 
     own: Array | None
-    across: Array | None
+    across: across.Across | None
     rest: Array
 
 
@@ -110,16 +110,11 @@ def _change_of_level(
     assert outer.own is not None and outer.across is not None
     assert d_outer.own is not None and d_outer.across is not None
     (covariance, shrinkage, _), (scale, d_scale) = level, scales
-    carried = across.left(moments, outer.across)
-    seen = across.inner(outer.across, carried)
+    seen = across.quadratic(moments, outer.across)
     by_prior = blocks.multiply(outer.own, shrinkage) - blocks.sandwich(shrinkage, seen)
     by_scale = 2.0 * blocks.multiply(by_prior, scale)
     if scale.shape[-1] == 1:
         by_scale = 2.0 * blocks.multiply(jnp.sum(by_prior, 2, keepdims=True), scale)
     by_own = covariance + blocks.sandwich(covariance, seen)
-    by_across = -2.0 * across.spread(carried, covariance)
-    return (
-        jnp.sum(by_scale * d_scale)
-        + jnp.sum(by_own * d_outer.own)
-        + jnp.sum(by_across * d_outer.across)
-    )
+    by_across = -2.0 * across.change_of(moments, outer.across, covariance, d_outer.across)
+    return jnp.sum(by_scale * d_scale) + jnp.sum(by_own * d_outer.own) + by_across

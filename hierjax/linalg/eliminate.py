@@ -41,13 +41,13 @@ class Level:
     own, up
         As in `Statistics`, after the elimination of the levels inside this one.
     across
-        The same, bordered by the response: shape (m + 1, q, J).
+        The same, bordered by the response: shape (m + 1, q, J), or `Cells`.
     """
 
     scale: Array
     own: Array
     up: tuple[Array, ...]
-    across: Array
+    across: products.Across
 
 
 @jax.tree_util.register_dataclass
@@ -185,7 +185,7 @@ class _System:
 
     own: tuple[Array, ...]
     up: tuple[tuple[Array, ...], ...]
-    across: tuple[Array, ...]
+    across: tuple[products.Across, ...]
     rest: Array
     ancestors: tuple[tuple[Array, ...], ...]
 
@@ -193,7 +193,7 @@ class _System:
 def _bordered(statistics: Statistics) -> _System:
     border, corner = statistics.rest_response, statistics.total[None]
     across = tuple(
-        jnp.concatenate([across, response[None]])
+        products.bordered(across, response)
         for across, response in zip(statistics.across, statistics.response, strict=True)
     )
     sides = jnp.concatenate([statistics.rest, border[None]])

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hierjax.groups import group_sum, take
+from hierjax.linalg.across import Across, from_rest, to_rest
 from hierjax.linalg.structure import Structure
 
 
@@ -33,7 +34,7 @@ class Statistics:
     up
         Per level and further level a above it, Z_a' Z_l of each group of l, shape (q_a, q_l, J_l).
     across
-        Per level, [Z_rest | X]' Z_l of each group, shape (m, q_l, J_l).
+        Per level, [Z_rest | X]' Z_l of each group, shape (m, q_l, J_l), or `Cells`.
     response
         Per level, Z_l' y of each group, shape (q_l, J_l).
     rest, rest_response, total
@@ -51,7 +52,7 @@ class Statistics:
     structure: Structure = dataclasses.field(metadata={"static": True})
     own: tuple[Array, ...]
     up: tuple[tuple[Array, ...], ...]
-    across: tuple[Array, ...]
+    across: tuple[Across, ...]
     response: tuple[Array, ...]
     rest: Array
     rest_response: Array
@@ -62,7 +63,8 @@ class Statistics:
     origin: Array
 
     def __add__(self, other: "Statistics") -> "Statistics":
-        """Statistics of both sets of rows (same structure and origin)."""
+        """Statistics of both sets of rows (same structure, without `crossing`, and origin)."""
+        assert self.structure.crossing is None
         summed = jax.tree.map(jnp.add, self, other)
         # A group without rows in one part has ancestor 0 there.
         ancestors = jax.tree.map(jnp.maximum, self.ancestors, other.ancestors)
@@ -92,13 +94,14 @@ def multiply_statistics(
     """
     structure = statistics.structure
     start, rest = _laid_out(structure, effects, columns, statistics.rest.dtype)
-    products = [jnp.einsum("mqj,m->qj", across[start:], rest) for across in statistics.across]
+    whole = jnp.concatenate([jnp.zeros(start, rest.dtype), rest])
+    products = [from_rest(across, whole) for across in statistics.across]
     rest_product = jnp.einsum("km,m->k", statistics.rest[:, start:], rest)
     chain = [effects[place] for place in structure.chain]
     for level, effect in enumerate(chain):
         if effect is not None:
             products[level] += jnp.einsum("abj,bj->aj", statistics.own[level], effect)
-            rest_product += jnp.einsum("mqj,qj->m", statistics.across[level], effect)
+            rest_product += to_rest(statistics.across[level], effect)
         links = zip(statistics.up[level], statistics.ancestors[level], strict=True)
         for above, (link, index) in enumerate(links, start=level + 1):
             if (parent := chain[above]) is not None:

@@ -10,11 +10,16 @@ of X.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Literal
+
+import numpy as np
 
 from hierjax.errors import ModelError
 
 Fixed = Literal["prior", "ml", "reml"]
+LEAST_CROSSED = 256  # effects of a factor below which a dense product is always quicker
+PAIR = 200  # operations of a matrix product that take as long as one pair of cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +51,25 @@ class Factor:
 
 
 @dataclasses.dataclass(frozen=True)
+class Crossing:
+    """A large factor outside the chain that shares rows with few groups of the eliminated one.
+
+    Parameters
+    ----------
+    factor
+        Its name.
+    cells
+        Pairs of a group of this factor and an eliminated group that share rows.
+    pairs
+        Pairs of such cells of one eliminated group, each cell with itself included.
+    """
+
+    factor: str
+    cells: int
+    pairs: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Structure:
     """Factors, their nesting, and how many columns of X stand beside them; hashable and static.
 
@@ -58,6 +82,9 @@ class Structure:
     fixed
         Coefficients of X: "prior", Gaussian and integrated out (a zero scale holds one at its
         mean); "reml", integrated over a flat prior; "ml", maximised.
+    crossing
+        A factor whose products with the eliminated one are kept cell by cell. Only the chain's one
+        factor may be eliminated then.
 
     Raises
     ------
@@ -68,6 +95,7 @@ class Structure:
     factors: tuple[Factor, ...]
     columns: int = 0
     fixed: Fixed = "prior"
+    crossing: Crossing | None = None
 
     def __post_init__(self) -> None:
         names = [factor.name for factor in self.factors]
@@ -86,6 +114,16 @@ class Structure:
                 )
         for factor in self.factors:
             self._lineage(factor)
+        if self.crossing is not None:
+            self._check_crossing(self.crossing)
+
+    def _check_crossing(self, crossing: Crossing) -> None:
+        outside = [self.factors[place].name for place in self.rest]
+        if len(self.chain) != 1 or crossing.factor not in outside:
+            raise ModelError(
+                f"Factor `{crossing.factor}` cannot be kept cell by cell: it must be crossed with "
+                "one eliminated factor that is nested in no other."
+            )
 
     def _lineage(self, factor: Factor) -> tuple[int, ...]:
         """Positions of a factor, its parent, its parent's parent, ..."""
@@ -136,3 +174,37 @@ class Structure:
     def has_prior(self) -> bool:
         """Whether the coefficients of X have a Gaussian prior."""
         return self.fixed == "prior"
+
+
+def crossing_of(structure: Structure, indexes: Sequence[np.ndarray], name: str) -> Crossing:
+    """Count the cells of a crossed factor with the eliminated one, and their pairs.
+
+    Parameters
+    ----------
+    structure
+        Has one eliminated factor.
+    indexes
+        Group of each row, per factor, on the host.
+    name
+        The factor to keep cell by cell.
+    """
+    (eliminated,) = structure.chain
+    large = next(f for f, factor in enumerate(structure.factors) if factor.name == name)
+    sizes = structure.factors[eliminated].groups, structure.factors[large].groups
+    key = indexes[eliminated].astype(np.int64) * sizes[1] + indexes[large]
+    cells = np.unique(key)
+    each = np.bincount(cells // sizes[1], minlength=sizes[0]).astype(np.int64)
+    return Crossing(name, len(cells), int(np.sum(each * (each + 1) // 2)))
+
+
+def worth_crossing(structure: Structure, indexes: Sequence[np.ndarray]) -> Crossing | None:
+    """Say which factor to keep cell by cell: the largest, if that is less work than the zeros."""
+    if len(structure.chain) != 1 or not structure.rest:
+        return None
+    place = max(structure.rest, key=lambda each: structure.factors[each].size)
+    large, eliminated = structure.factors[place], structure.factors[structure.chain[0]]
+    dense = large.size**2 * eliminated.size
+    if large.size < LEAST_CROSSED or large.groups * eliminated.groups >= 2**31:
+        return None
+    found = crossing_of(structure, indexes, large.name)
+    return found if found.pairs * large.effects**2 * eliminated.effects * PAIR < dense else None

@@ -1,5 +1,6 @@
 """From rows to sufficient statistics: segment sums only, in memory or streamed."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from jax.typing import ArrayLike
 
 from hierjax.errors import LengthError, ModelError
 from hierjax.groups import check_index, group_sum, parent_of_group
+from hierjax.linalg.across import Across
+from hierjax.linalg.cells import Cells, find_pattern
 from hierjax.linalg.statistics import Statistics
 from hierjax.linalg.structure import Structure
 
@@ -80,7 +83,7 @@ def summarise(
             tuple(sums.same_rows(chain[a], f) for a in above[level])
             for level, f in enumerate(chain)
         ),
-        across=tuple(sums.across(f) for f in chain),
+        across=tuple(sums.products(f) for f in chain),
         response=tuple(sums.with_rows(f, sums.y[:, None])[0] for f in chain),
         rest=sums.rest(),
         rest_response=jnp.concatenate(
@@ -156,6 +159,26 @@ class _Sums:
         pieces = [self.between(other, factor) for other in self.structure.rest]
         return jnp.concatenate([*pieces, self.with_rows(factor, self.x)])
 
+    def products(self, factor: int) -> Across:
+        """`across`, cell by cell if the structure says so."""
+        crossing, structure = self.structure.crossing, self.structure
+        if crossing is None:
+            return self.across(factor)
+        large = next(f for f in structure.rest if structure.factors[f].name == crossing.factor)
+        sizes = self.groups(factor), self.groups(large)
+        pattern, index, enough = find_pattern(
+            self.index[factor], self.index[large], self.w > 0, sizes, crossing.cells, crossing.pairs
+        )
+        weighted = self.w[:, None] * self.design[large]
+        rows = weighted[:, :, None] * self.design[factor][:, None, :]
+        values = jnp.moveaxis(group_sum(rows, index, crossing.cells), 0, -1)
+        others = [self.between(other, factor) for other in structure.rest if other != large]
+        dense = jnp.concatenate([*others, self.with_rows(factor, self.x)])
+        start = structure.rest_slices[structure.rest.index(large)].start
+        share = jnp.where(enough, pattern.share, jnp.nan).astype(self.y.dtype)
+        pattern = dataclasses.replace(pattern, share=share)
+        return Cells(values, dense, pattern, start, sizes[1])
+
     def rest(self) -> Array:
         """Sum the dense matrix, (m, m)."""
         structure = self.structure
@@ -226,8 +249,9 @@ def summarise_stream(
     """`summarise` over arrays on the host, `chunk` rows at a time.
 
     Arguments are those of `summarise` as NumPy arrays (memory-mapped ones are read once). Working
-    memory is that of one chunk, whatever the number of rows.
+    memory is that of one chunk, whatever the number of rows. Nothing is kept cell by cell.
     """
+    structure = dataclasses.replace(structure, crossing=None)
     rows = response.shape[0]
     x = np.zeros((rows, 0), response.dtype) if columns is None else columns
     _check(structure, rows, terms, x)

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from hierjax.linalg import Factor, Prior, Structure, Term, dense, summarise
-from hierjax.linalg.structure import Fixed
+from hierjax.linalg.structure import Crossing, Fixed, crossing_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Recipe:
     weights: bool = False
     dense_column_scale: bool = False
     held: bool = False  # first coefficient held at its mean by a zero scale
+    by_cells: int | None = None  # crossed factor h kept cell by cell, with room for so many more
 
 
 G = Factor
@@ -106,6 +107,17 @@ RECIPES: dict[str, Recipe] = {
     "nested and crossed": Recipe(
         (G("h", 4, 2), G("a", 9, 2, "b"), G("b", 3, 1)), columns=2, rows=50, means=True
     ),
+    "by cells": Recipe((G("g", 9, 1), G("h", 6, 1)), rows=20, by_cells=0),
+    "by cells, slopes": Recipe(
+        (G("h", 4, 2), G("g", 6, 2)), columns=2, rows=15, weights=True, means=True, by_cells=3
+    ),
+    "by cells, third factor": Recipe(
+        (G("i", 3, 1), G("h", 4, 2), G("g", 12, 1), G("k", 2, 2)), rows=25, by_cells=0, empty=1
+    ),
+    "by cells, ml": Recipe(
+        (G("g", 9, 2), G("h", 6, 1)), columns=2, fixed="ml", rows=25, by_cells=1, zero=(1,)
+    ),
+    "by cells, reml": Recipe((G("g", 9, 1), G("h", 6, 1)), fixed="reml", rows=20, by_cells=2),
     "two children": Recipe((G("b", 3, 1), G("a", 9, 1, "b"), G("c", 6, 1, "b")), rows=50),
 }
 
@@ -116,6 +128,8 @@ def make(name: str, seed: int = 0) -> Case:
     rng = np.random.default_rng([seed, sum(map(ord, name))])
     structure = Structure(recipe.factors, recipe.columns, recipe.fixed)
     index = _indexes(recipe, rng)
+    if recipe.by_cells is not None:
+        structure = _by_cells(structure, index, recipe.by_cells)
     terms = [Term(index[f.name], _design(rng, recipe.rows, f.effects)) for f in recipe.factors]
     weights = rng.uniform(0.3, 3.0, recipe.rows) if recipe.weights else None
     return Case(
@@ -128,6 +142,12 @@ def make(name: str, seed: int = 0) -> Case:
         weights=weights,
         offset=rng.normal(size=recipe.rows) if recipe.weights else 0.0,
     )
+
+
+def _by_cells(structure: Structure, index: dict[str, np.ndarray], spare: int) -> Structure:
+    found = crossing_of(structure, [index[factor.name] for factor in structure.factors], "h")
+    room = Crossing("h", found.cells + spare, found.pairs + spare)
+    return dataclasses.replace(structure, crossing=room)
 
 
 def _design(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:

@@ -8,6 +8,7 @@ QUICK = {
     "empty groups",
     "zero scale",
     "nested and crossed",
+    "by cells, third factor",
     "crossed, ml",
     "sleepstudy",
     "penicillin",
