@@ -42,6 +42,8 @@ class Site:
     gaussian
         Whether the density of the site is that of a Normal or MultivariateNormal, unmasked and
         unscaled.
+    scaled
+        Whether the log density is multiplied by a number, as in a plate that subsamples.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Site:
     parents: tuple[str, ...]
     text: str
     gaussian: bool = False
+    scaled: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +186,7 @@ def _site(
         parents=tuple(parent for parent in order if parent in flow.sites and parent != name),
         text="" if fn is None else _distribution_text(bare, named),
         gaussian=fn is not None and _is_gaussian(message, bare),
+        scaled=message.get("scale") is not None,
     )
 
 

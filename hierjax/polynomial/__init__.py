@@ -9,4 +9,5 @@ predictors alone.
 
 from hierjax.polynomial.degree import NOT_POLYNOMIAL, Degree
 from hierjax.polynomial.program import FlatProgram, flatten
+from hierjax.polynomial.separable import Product, Separable, separable
 from hierjax.polynomial.split import Split, split

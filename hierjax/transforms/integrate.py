@@ -37,6 +37,7 @@ from hierjax.effects.likelihood import local_statistics
 from hierjax.effects.mode import curvature, predict
 from hierjax.effects.place import run_outside
 from hierjax.effects.prior import deviation_prior, unit_prior
+from hierjax.effects.response import normal_rows
 from hierjax.effects.values import some_value
 from hierjax.errors import ModelError
 from hierjax.linalg import (
@@ -49,17 +50,19 @@ from hierjax.linalg import (
     log_likelihood_of,
     summarise,
 )
+from hierjax.polynomial import Product, Separable
 from hierjax.trace import abstract_trace
 from hierjax.transforms.integrate_plan import (
     Plan,
-    bare_normal,
     make_plan,
     residual_of,
+    scale_of,
 )
 from hierjax.transforms.rows import rows_of
 
 PREPARED = "hierjax_prepared"
 _PREPARED = ProgramCache(size=8)
+_SCALES = ProgramCache(size=32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,20 +179,16 @@ def _prepare_summed(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any])
     residual = residual_of(fn, plan.by_name, latents, arguments, plan.responses[0])
 
     def predictors(values: Mapping[str, Any]) -> list[Array]:
-        return [residual(values, arrays)[0]]
+        return [residual(values, arrays)]
 
-    zeros = {name: jnp.zeros(site.shape) for name, site in plan.layout.sites.items()}
     design = design_of(predictors, plan.layout)
     valid = _is_valid(predictors, plan.layout, design)
     rows = design.start.shape[0]
-    scale = residual(zeros, arrays)[1]
-    weights = None
-    if plan.scale_known:
-        weights = jnp.ravel(jnp.broadcast_to(scale, predictors(zeros)[0].shape)) ** -2.0
+    weights = _weights(fn, plan, latents, data)
     # The residual falls where the mean rises.
     terms = [Term(term.index, -term.design) for term in design.terms]
     columns, response = -design.columns, design.start
-    weighted = columns if weights is None else columns * weights[:, None]
+    weighted = columns * weights[:, None]
     origin = jnp.linalg.pinv(weighted.T @ columns, hermitian=True) @ (weighted.T @ response)
     structure = plan.layout.structure
     if not structure.columns:
@@ -268,10 +267,43 @@ def _summed_factorisation(
 ) -> Factorisation:
     zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
     placed = run_placed(fn, plan.by_name, zeros, latents, data, whitened=False)
-    normal = bare_normal(placed.distributions[plan.responses[0]])
-    sigma = 1.0 if plan.scale_known else jnp.reshape(normal.scale, ())
     prior = deviation_prior(plan.layout, placed.gaussians, latents)
-    return factorise(statistics, prior, sigma)
+    return factorise(statistics, prior, _scale(fn, plan, latents, data).number)
+
+
+def _weights(
+    fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
+) -> Array:
+    """Precision of each row beside the one unknown scale; 0 where a mask leaves a row out."""
+    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
+    placed = run_placed(fn, plan.by_name, zeros, latents, data, whitened=False)
+    response = plan.responses[0]
+    rows = normal_rows(placed.distributions[response], placed.values[response])
+    known = _scale(fn, plan, latents, data).known
+    return jnp.ravel(
+        jnp.where(rows.present, jnp.broadcast_to(known, rows.present.shape) ** -2.0, 0)
+    )
+
+
+def _scale(
+    fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
+) -> Product:
+    """Scale of the response as known numbers times one unknown one."""
+    arguments = Arguments.of(data)
+    given = {name: jnp.asarray(latents[name]) for name in plan.latents}
+    arrays = tuple(map(jnp.asarray, arguments.arrays(data)))
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), (given, arrays)
+    )
+
+    def build() -> Separable | None:
+        return scale_of(fn, plan.by_name, arguments, plan.responses[0], *shapes)
+
+    leaves, tree = jax.tree.flatten(shapes)
+    types = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
+    found = _SCALES.get((fn, plan, arguments, tree, types), build)
+    assert found is not None  # the plan says that rows can be summed
+    return found.product(given, arrays)
 
 
 def integrate(

@@ -13,14 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro import distributions as dist
 
 from hierjax.arguments import Arguments
 from hierjax.effects import EffectSite, Layout, gaussian_sites, lay_out, run_placed
-from hierjax.effects.gaussian import WRAPPERS
+from hierjax.effects.response import NormalRows, normal_rows
 from hierjax.effects.values import some_value
 from hierjax.errors import ModelError
-from hierjax.polynomial import Split, split
+from hierjax.polynomial import Separable, Split, separable, split
 from hierjax.trace import abstract_trace
 
 Data = Mapping[str, Any]
@@ -48,10 +47,8 @@ class Plan:
         Deterministic sites that do.
     summed
         Whether rows can be summed once: one Normal response, its mean affine in effects and other
-        latent sites alike, its scale one number or known. If not, the rows are visited at every
-        evaluation.
-    scale_known
-        Whether the scale of the response depends on no latent site.
+        latent sites alike, its scale known numbers times at most one unknown one. If not, the rows
+        are visited at every evaluation.
     """
 
     sites: tuple[EffectSite, ...]
@@ -61,7 +58,6 @@ class Plan:
     responses: tuple[str, ...]
     hidden: frozenset[str]
     summed: bool
-    scale_known: bool = False
 
     @property
     def by_name(self) -> dict[str, EffectSite]:
@@ -203,15 +199,14 @@ class _Reading:
             if degree > 0 and self.trace.sites[name].kind == "deterministic"
         )
         stay = tuple(self.latents)
-        found = self._known(responses)
-        if found is not None:
-            known, scale_known = found
+        known = self._known(responses)
+        if known is not None:
             try:
                 layout = lay_out(
                     lambda effects: [self._residual(responses[0], effects, self.arrays)],
                     (*self.sites, *known),
                 )
-                return Plan(self.sites, stay, layout, known, responses, hidden, True, scale_known)
+                return Plan(self.sites, stay, layout, known, responses, hidden, True)
             except ModelError:
                 pass  # too many columns; the rows alone may need fewer
         whole = rows_split(
@@ -223,32 +218,24 @@ class _Reading:
     def _others(self) -> tuple[Any, Any]:
         return self.latents, self.arrays
 
-    def _known(self, responses: tuple[str, ...]) -> tuple[tuple[EffectSite, ...], bool] | None:
-        """Other latent sites in the mean, if rows can be summed once; None if they cannot.
-
-        Also whether the scale of the response is known.
-        """
-        if len(responses) != 1 or self.trace.sites[responses[0]].kind != "observed":
+    def _known(self, responses: tuple[str, ...]) -> tuple[EffectSite, ...] | None:
+        """Other latent sites in the mean, if rows can be summed once; None if they cannot."""
+        if len(responses) != 1:
             return None
-        if not self.trace.sites[responses[0]].gaussian:
+        name, site = responses[0], self.trace.sites[responses[0]]
+        if site.kind != "observed" or site.distribution != "Normal" or site.scaled:
             return None
-        name = responses[0]
-        if bare_normal(self._placed_abstract(name)) is None:
-            return None
+        rows = rows_function(self.fn, self.by_name, self.arguments, name)
 
         def parts(variables: Any, arrays: Any) -> Any:
-            effects, latents = variables
-            placed = run_placed(
-                self.fn, self.by_name, effects, latents, self.arguments.rebuild(arrays),
-                whitened=False,
-            )  # fmt: skip
-            normal = bare_normal(placed.distributions[name])
-            return normal.loc, normal.scale
+            found = rows(*variables, arrays)
+            return found.location, found.present
 
         variables = (self.zeros, self.latents)
-        loc, scale = split(parts, variables, self.arrays).degrees
-        size = jax.eval_shape(parts, variables, self.arrays)[1].size
-        if loc > 1 or (scale > 0 and size != 1):
+        degrees = split(parts, variables, self.arrays).degrees
+        if degrees[0] > 1 or any(degrees[1:]):
+            return None
+        if scale_of(self.fn, self.by_name, self.arguments, name, self.latents, self.arrays) is None:
             return None
         known = []
         for each, value in self.latents.items():
@@ -257,26 +244,12 @@ class _Reading:
             )
             if only.degrees[0] > 0:
                 known.append(EffectSite(each, np.shape(value), 1, ()))
-        within = sum(site.size for site in known) <= MOST_KNOWN
-        return (tuple(known), scale == 0) if within else None
-
-    def _placed_abstract(self, name: str) -> Any:
-        found = []
-
-        def run(arrays: Any) -> None:
-            placed = run_placed(
-                self.fn, self.by_name, self.zeros, self.latents, self.arguments.rebuild(arrays),
-                whitened=False,
-            )  # fmt: skip
-            found.append(placed.distributions[name])
-
-        jax.eval_shape(run, self.arrays)
-        return found[0]
+        return tuple(known) if sum(site.size for site in known) <= MOST_KNOWN else None
 
     def _residual(self, name: str, effects: Mapping[str, Any], arrays: Any) -> Any:
         return residual_of(self.fn, self.by_name, self.latents, self.arguments, name)(
             effects, arrays
-        )[0]
+        )
 
     def _split_of(self, select: Callable[[Any], Any]) -> Any:
         def parts(effects: Any, others: Any) -> Any:
@@ -294,11 +267,16 @@ class _Reading:
         return jax.tree.unflatten(jax.tree.structure(shape), found.degrees)
 
 
-def bare_normal(fn: Any) -> Any:
-    """Return the Normal inside the wrappers of plates, None if there is none."""
-    while isinstance(fn, WRAPPERS):
-        fn = fn.base_dist
-    return fn if type(fn) is dist.Normal else None
+def rows_function(
+    fn: Callable[..., Any], sites: Mapping[str, EffectSite], arguments: Arguments, response: str
+) -> Callable[..., NormalRows]:
+    """Return a function of deviations, other latent sites and arrays giving the Normal response."""
+
+    def rows(effects: Mapping[str, Any], latents: Mapping[str, Any], arrays: Any) -> NormalRows:
+        placed = run_placed(fn, sites, effects, latents, arguments.rebuild(arrays), whitened=False)
+        return normal_rows(placed.distributions[response], placed.values[response])
+
+    return rows
 
 
 def residual_of(
@@ -307,19 +285,31 @@ def residual_of(
     latents: Mapping[str, Any],
     arguments: Arguments,
     response: str,
-) -> Callable[[Mapping[str, Any], Any], tuple[Any, Any]]:
-    """Return a function of deviations (and known latents) giving y less its mean, and the scale."""
+) -> Callable[[Mapping[str, Any], Any], Any]:
+    """Return a function of deviations (and known latents) giving y less its mean, where present."""
+    rows = rows_function(fn, sites, arguments, response)
 
-    def residual(values: Mapping[str, Any], arrays: Any) -> tuple[Any, Any]:
+    def residual(values: Mapping[str, Any], arrays: Any) -> Any:
         effects = {name: values[name] for name in sites}
         others = dict(latents) | {name: each for name, each in values.items() if name not in sites}
-        placed = run_placed(fn, sites, effects, others, arguments.rebuild(arrays), whitened=False)
-        normal = bare_normal(placed.distributions[response])
-        observed = placed.values[response]
-        mean = jnp.broadcast_to(normal.loc, jnp.shape(observed))
-        return observed - mean, normal.scale
+        found = rows(effects, others, arrays)
+        return jnp.where(found.present, found.observed - found.location, 0.0)
 
     return residual
+
+
+def scale_of(
+    fn: Callable[..., Any],
+    sites: Mapping[str, EffectSite],
+    arguments: Arguments,
+    response: str,
+    latents: Mapping[str, Any],
+    arrays: Any,
+) -> Separable | None:
+    """Scale of a Normal response as known numbers times one unknown one; None if it is not."""
+    rows = rows_function(fn, sites, arguments, response)
+    zeros = {site.name: np.zeros(site.shape) for site in sites.values()}
+    return separable(lambda h, given: rows(zeros, h, given).scale, dict(latents), arrays)
 
 
 def rows_split(

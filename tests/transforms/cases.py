@@ -69,6 +69,18 @@ def masked_and_weighted(y, group, num_groups, observed, weights):
             numpyro.sample("y", dist.Normal(effect[group], sigma), obs=y)
 
 
+def unequal_precision(y, x, group, num_groups, sizes, observed):
+    """Rows are means of several measurements, their variance is sampled, and some are missing."""
+    variance = numpyro.sample("variance", dist.InverseGamma(3.0, 2.0))
+    sd = numpyro.sample("sd", dist.HalfNormal(1.0))
+    slope = numpyro.sample("slope", dist.StudentT(4.0, 0.0, 1.0))
+    with numpyro.plate("group", num_groups):
+        effect = numpyro.sample("effect", dist.Normal(0.0, sd))
+    with numpyro.plate("rows", len(y)), numpyro.handlers.mask(mask=observed):
+        scale = jnp.sqrt(variance / sizes)
+        numpyro.sample("y", dist.Normal(effect[group] + slope * x, scale), obs=y)
+
+
 def several_memberships(y, weights):
     """Every row belongs to several groups: a dense matrix of memberships."""
     sd = numpyro.sample("sd", dist.HalfNormal(1.0))
@@ -223,6 +235,17 @@ CASES: dict[str, Callable[[], Case]] = {
         },
         ("effect",),
         False,
+    ),
+    "unequal precision": lambda: Case(
+        unequal_precision,
+        {
+            **ROWS,
+            "y": np.where(np.arange(NUM) % 4 > 0, ROWS["y"], np.nan),
+            "observed": np.arange(NUM) % 4 > 0,
+            "sizes": GENERATOR.integers(1, 9, NUM).astype(float),
+        },
+        ("effect",),
+        True,
     ),
     "several memberships": lambda: Case(
         several_memberships,
