@@ -114,12 +114,17 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, seconds):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     process.stdout.readline()  # the levels are printed: the fit begins
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=300)
+    try:
+        _, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
     assert process.returncode == cli.INTERRUPTED, errors
     assert "stopped" in errors
     assert "Traceback" not in errors
