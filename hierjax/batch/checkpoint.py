@@ -107,9 +107,9 @@ def identity_of(
     """Say what makes a batch what it is, as short texts that can be compared."""
     versions = {name: importlib.metadata.version(name) for name in VERSIONED}
     return {
+        **{name: str(value) for name, value in settings.items()},
         "model": f"{model.name} {_model_digest(model)}",
         "data": f"{len(read)} data sets {_data_digest(read)}",
-        **{name: str(value) for name, value in settings.items()},
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
         "device": jax.default_backend(),
     }
