@@ -30,6 +30,7 @@ class MethodName(enum.StrEnum):
 
     auto = "auto"
     nuts = "nuts"
+    laplace = "laplace"
     svi = "svi"
 
 
@@ -93,11 +94,9 @@ def fit(
     given: dict[str, Any] = {name: column for name, column in columns.items() if column is not None}
     model = hierjax.formula(formula, read_table(data), family=family, **given)
     typer.echo(f"{model.levels()}\n")
-    chosen = (
-        hierjax.SVI()
-        if method is MethodName.svi
-        else hierjax.NUTS(chains=chains, warmup=warmup, draws=draws, target_accept=target_accept)
-    )
+    own = {MethodName.svi: hierjax.SVI(), MethodName.laplace: hierjax.Laplace()}
+    nuts = hierjax.NUTS(chains=chains, warmup=warmup, draws=draws, target_accept=target_accept)
+    chosen = own.get(method, nuts)
     try:
         posterior = hierjax.fit(model, method=chosen, seed=seed, effects=effects.value)
         typer.echo(posterior.report())

@@ -29,8 +29,8 @@ STATUS_MESSAGE = {
     Status.NOT_FINITE: "the log density became non-finite during the run; look for overflow in the "
     "model function or use dtype='float64'",
     Status.NOT_CONVERGED: "the method stopped at its limit before it converged; raise the limit",
-    Status.POOR_WEIGHTS: "importance sampling did not cover the posterior: the weights of a few points "
-    "count for nearly all",
+    Status.POOR_WEIGHTS: "importance sampling did not cover the posterior: a few points have too much "
+    "of the weight",
 }
 
 
@@ -84,6 +84,8 @@ class FitInfo:
         What the method recorded on its way, e.g. "elbo" -> one value per record.
     index
         Place of the data set in a batch: its key is `fold_in(key(seed), index)`; None outside one.
+    notes
+        What there is to say about how the method was chosen, a sentence each.
     """
 
     method: str
@@ -96,3 +98,4 @@ class FitInfo:
     versions: Mapping[str, str]
     trace: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     index: int | None = None
+    notes: tuple[str, ...] = ()

@@ -202,7 +202,8 @@ def _check_proof(
 def _info(stored: Mapping[str, Any]) -> FitInfo:
     """Rebuild `FitInfo` from JSON, which knows no tuples."""
     trace = {name: tuple(values) for name, values in stored["trace"].items()}
-    return FitInfo(**{**stored, "status": tuple(stored["status"]), "trace": trace})
+    tuples = {name: tuple(stored.get(name, ())) for name in ("status", "notes")}
+    return FitInfo(**{**stored, **tuples, "trace": trace})
 
 
 def _check_format(path: Path, header: Mapping[str, Any]) -> None:

@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hierjax.diagnostics import e_bfmi, pareto_k, weight_ess
+from hierjax.diagnostics import e_bfmi, pareto_k
 from hierjax.draws import STATUS_MESSAGE, FitInfo, Status
 from hierjax.model import Model
 from hierjax.summary_checks import Check, Diagnostics, Extreme, checks_of
-from hierjax.summary_frame import Draws, is_approximate, judged_table, summary_table
+from hierjax.summary_frame import (
+    Draws,
+    is_approximate,
+    judged_table,
+    summary_table,
+    weight_size,
+)
 from hierjax.summary_text import summary_text
 
 if TYPE_CHECKING:
@@ -42,7 +48,7 @@ def diagnose(model: Model, draws: Draws, stats: Draws, info: FitInfo) -> Diagnos
         table=table,
         **_of_chains(table, approximate),
         **_of_trajectories(stats, info),
-        **_of_weights(stats),
+        **_of_weights(stats, info),
     )
     return dataclasses.replace(facts, checks=checks_of(facts, approximate=approximate))
 
@@ -84,10 +90,7 @@ def _of_trajectories(stats: Draws, info: FitInfo) -> dict[str, Any]:
     }
 
 
-def _of_weights(stats: Draws) -> dict[str, Any]:
-    if "log_weight" not in stats:
-        return {"k_hat": None, "weight_ess": None}
-    return {
-        "k_hat": pareto_k(stats["log_weight"]),
-        "weight_ess": weight_ess(stats["log_weight"]),
-    }
+def _of_weights(stats: Draws, info: FitInfo) -> dict[str, Any]:
+    recorded = info.trace.get("k_hat", ())  # of all weighted points, of which the draws are some
+    k_hat = pareto_k(stats["log_weight"]) if "log_weight" in stats else None
+    return {"k_hat": recorded[-1] if recorded else k_hat, "weight_ess": weight_size(info, stats)}

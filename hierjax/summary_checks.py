@@ -23,6 +23,7 @@ SMALLEST_E_BFMI = 0.3
 LARGEST_K_HAT = 0.7
 SMALLEST_WEIGHT_ESS = 100
 BETTER_METHOD = 'Use method="nuts" for the final answer, or a richer guide.'
+BETTER_THAN_POINTS = 'Use method="nuts", or more points, e.g. Laplace(points=4000, rounds=8).'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +149,15 @@ def _run_check(facts: Diagnostics) -> Check:
     finished = facts.num_chains - len(failed)
     noun = "chain" if facts.num_chains == 1 else "chains"
     found = f"{finished} of {facts.num_chains} {noun} finished, {facts.num_draws:,} draws each"
+    if facts.method == "laplace" and Status.POOR_WEIGHTS in facts.status_codes:
+        problem = facts.status[0]
+        return Check(
+            "run",
+            f"stopped at its limit, {facts.num_draws:,} draws",
+            False,
+            problem,
+            BETTER_THAN_POINTS,
+        )
     if not failed:
         return Check("run", found, True)
     problem = f"chain {failed[0]} (of 0 to {facts.num_chains - 1}): {facts.status[failed[0]]}"
@@ -289,6 +299,7 @@ def _approximation_checks(facts: Diagnostics) -> list[Check]:
         problem = "nothing says how close the approximation is: there are no importance weights"
         return [Check("k-hat", "not known", False, problem, BETTER_METHOD)]
     num_draws = facts.num_chains * facts.num_draws
+    remedy = BETTER_THAN_POINTS if facts.method == "laplace" else BETTER_METHOD
     # Weights that are all equal have no tail to fit; the approximation is exact then.
     exact = np.isnan(facts.k_hat) and facts.weight_ess > 0.99 * num_draws
     good = bool(exact or facts.k_hat <= LARGEST_K_HAT)
@@ -301,12 +312,12 @@ def _approximation_checks(facts: Diagnostics) -> list[Check]:
             found=f"{facts.k_hat:.2f} (wanted: {LARGEST_K_HAT} at most)",
             problem=f"k-hat is {facts.k_hat:.2f}: the approximation misses part of the posterior, "
             "and sds are usually too small",
-            remedy=BETTER_METHOD,
+            remedy=remedy,
         )
     if not enough:
         size = dataclasses.replace(
             size,
             problem=f"the draws are worth only {facts.weight_ess:,.0f} draws of the posterior",
-            remedy=BETTER_METHOD,
+            remedy=remedy,
         )
     return [k_hat, size]

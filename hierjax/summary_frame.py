@@ -94,6 +94,17 @@ def is_approximate(info: FitInfo | None, stats: Draws) -> bool:
     return "log_weight" in stats or (info is not None and info.method == "svi")
 
 
+def weight_size(info: FitInfo | None, stats: Draws) -> float | None:
+    """Return what weighted draws are worth together; None where nothing tells.
+
+    Resampled draws have no weights any more: their method has recorded what they are worth.
+    """
+    recorded = () if info is None else info.trace.get("effective_draws", ())
+    if recorded:
+        return recorded[-1]
+    return weight_ess(stats["log_weight"]) if "log_weight" in stats else None
+
+
 def _columns(model: Model, draws: Draws, wanted: Callable[[str], bool]) -> list[_Column]:
     blocks = blocks_of(model)
     # In the order of the model function: jitted programs return their sites sorted by name.
@@ -146,7 +157,8 @@ def _frame(columns: list[_Column], info: FitInfo | None, stats: Draws) -> "pd.Da
     for name in ("mean", "sd", "mcse", "ess_bulk", "ess_tail", "rhat"):
         numbers[name] = getattr(table, name)
     if is_approximate(info, stats):
-        size = weight_ess(stats["log_weight"]) if "log_weight" in stats else np.nan
+        size = weight_size(info, stats)
+        size = np.nan if size is None else size
         numbers |= {"ess_bulk": size, "ess_tail": size, "rhat": np.nan}
         numbers["mcse"] = table.sd / np.sqrt(size)
     return pd.DataFrame(numbers, index=index, columns=list(COLUMNS))

@@ -100,7 +100,7 @@ def test_posterior_is_frozen(posterior):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"method": "mcmc"}, SettingsError, "`method` must be one of 'auto', 'nuts', 'svi'"),
+        ({"method": "mcmc"}, SettingsError, "`method` must be one of 'auto', 'nuts', 'laplace'"),
         ({"method": hj.NUTS}, SettingsError, r"settings object such as hierjax.NUTS\(draws=500\)"),
         ({"effects": "centered"}, SettingsError, "`effects` must be one of"),
         ({"dtype": "bfloat16"}, SettingsError, "`dtype` must be one of"),

@@ -67,7 +67,11 @@ MOST_PARAMETERS = 50
 SMALLEST_BATCH = 256
 SEARCH_BATCHES = 2 * MOST_MOVES + 3  # the first one, and two more on the bent scale
 LARGEST_K_HAT = 0.7  # Vehtari et al. (2024)
-ENOUGH = 400.0  # effective points below which more rounds are wanted
+UNKNOWN_K_HAT = 10.0
+# Share of the points that are effective. Below the first more rounds are wanted. Below the second
+# the proposal does not follow the posterior: a funnel of which a part is missing can have a k-hat
+# of 0.5, but not many effective points.
+GOOD_SHARE, LEAST_SHARE = 0.6, 0.4
 TOO_FEW = 100.0
 MORE_ROUNDS = 2  # times as many rounds where the first ones do not suffice
 
@@ -97,7 +101,7 @@ class Laplace:
     draws: int = 4000
     points: int = 1000
     rounds: int = 4
-    components: int = 2
+    components: int = 3
 
     def __post_init__(self) -> None:
         checks.positive_int("draws", self.draws)
@@ -306,15 +310,19 @@ def _end_round(layout: _Layout, run: _Run, places: Array, values: Array) -> _Run
     newest = _of_round(run.proposals, current)
     proposal = jax.tree.map(lambda a, b: jnp.where(usable, a, b), refitted, newest)
     following = jnp.minimum(current + 1, layout.most_rounds - 1)
-    trusted = k_hat < LARGEST_K_HAT
+    share = effective / ((current + 1) * layout.points)
+    before = run.k_hat[jnp.maximum(current - 1, 0)]
+    # Looked at after every round, k-hat would pass by chance some time: it has to pass twice.
+    trusted = (k_hat < LARGEST_K_HAT) & ((current == 0) | (before < LARGEST_K_HAT))
+    covered = trusted & (share >= LEAST_SHARE) & (effective >= TOO_FEW)
     last = run.chunk > layout.most_rounds
     return run._replace(
         proposals=_with_round(run.proposals, following, proposal),
         log_weight=smoothed,
         k_hat=run.k_hat.at[current].set(k_hat),
         effective=run.effective.at[current].set(effective),
-        status=jnp.where(trusted & (effective >= TOO_FEW), Status.OK, Status.POOR_WEIGHTS),
-        done=last | ((current + 1 >= layout.rounds) & trusted & (effective >= ENOUGH)),
+        status=jnp.where(covered, Status.OK, Status.POOR_WEIGHTS),
+        done=last | ((current + 1 >= layout.rounds) & covered & (share >= GOOD_SHARE)),
     )
 
 
@@ -352,7 +360,7 @@ def _smoothed(log_weight: Array) -> tuple[Array, Array]:
     smoothed, k_hat = psis_weights(log_weight)
     usable = jnp.isfinite(logsumexp(smoothed)) & jnp.isfinite(k_hat)
     plain = log_weight - logsumexp(log_weight)
-    return jnp.where(usable, smoothed, plain), jnp.where(jnp.isnan(k_hat), jnp.inf, k_hat)
+    return jnp.where(usable, smoothed, plain), jnp.where(jnp.isfinite(k_hat), k_hat, UNKNOWN_K_HAT)
 
 
 def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> Draws:

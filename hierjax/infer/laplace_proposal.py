@@ -23,7 +23,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 
 DEGREES = 5  # of freedom
-WIDE_SHARE, WIDENING = 0.1, 2.5
+WIDE_SHARE, WIDENING, FIRST_WIDENING = 0.2, 2.5, 3.0
 STEPS = 6  # of expectation-maximisation
 LEAST_SIZE = 10  # effective points a dimension that a fit is made from
 HALVINGS = 20
@@ -39,7 +39,7 @@ class Mixture(NamedTuple):
 
 def first_mixture(centre: Array, scale_tril: Array, components: int) -> Mixture:
     """Return the mixture at a mode: one Student distribution, and a wider one."""
-    scales = jnp.stack([scale_tril] * components + [2.0 * scale_tril])
+    scales = jnp.stack([scale_tril] * components + [FIRST_WIDENING * scale_tril])
     return _with_shares(jnp.zeros(components), jnp.stack([centre] * (components + 1)), scales)
 
 

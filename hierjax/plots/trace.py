@@ -63,7 +63,8 @@ def plot_trace(
         left.set_title(name, fontsize=9.5, color=INK, loc="left")
     grid[-1][0].set_xlabel("value", fontsize=9.5)
     grid[-1][1].set_xlabel("draw", fontsize=9.5)
-    remarks = [f"{values.shape[0]} chains, one colour each" for _, values in shown[:1]]
+    chains = len(shown[0][1])
+    remarks = [f"{chains} chains, one colour each" if chains > 1 else "1 chain"]
     if divergent.any():
         remarks.append(f"{int(divergent.sum())} divergent transitions (black ticks)")
     if len(columns) > len(shown):
