@@ -29,8 +29,8 @@ STATUS_MESSAGE = {
     Status.NOT_FINITE: "the log density became non-finite during the run; look for overflow in the "
     "model function or use dtype='float64'",
     Status.NOT_CONVERGED: "the method stopped at its limit before it converged; raise the limit",
-    Status.POOR_WEIGHTS: "importance sampling did not cover the posterior: a few points have too much "
-    "of the weight",
+    Status.POOR_WEIGHTS: "importance sampling did not cover the posterior: too few points "
+    "have nearly all the weight",
 }
 
 
