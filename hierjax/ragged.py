@@ -12,6 +12,7 @@ import numpy as np
 STEPS = (4, 2, 1)  # sizes per octave, finest first: less than 25% waste along an axis
 SMALLEST = 8
 PER_BUCKET, MOST_BUCKETS, MOST_WORK = 16, 8, 2.0
+SMALL_WORK = 100_000  # elements that are computed with in less time than a program is compiled
 MOST_JOINED = 64  # joining costs the third power of the number of buckets
 FILLS = ("last", "other")
 
@@ -34,8 +35,8 @@ def buckets(sizes: Sequence[Sizes]) -> dict[Sizes, list[int]]:
 
     Every bucket costs a compilation. Sizes are rounded up by `round_up`, each for itself; then
     buckets are joined, those first that cost least, until there are no more than one for
-    `PER_BUCKET` things, unless that would more than double the work, and no more than
-    `MOST_BUCKETS` in any case.
+    `PER_BUCKET` things, unless that would more than double the work (where there is much), and no
+    more than `MOST_BUCKETS` in any case.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ def buckets(sizes: Sequence[Sizes]) -> dict[Sizes, list[int]]:
     """
     found = _rounded(sizes)
     wanted = max(1, min(len(sizes) // PER_BUCKET, MOST_BUCKETS))
-    most_work = MOST_WORK * np.prod(np.maximum(sizes, 1), axis=1, dtype=float).sum()
+    work = np.prod(np.maximum(sizes, 1), axis=1, dtype=float).sum()
+    most_work = max(MOST_WORK * work, SMALL_WORK)
     while len(found) > wanted:
         joined = _join_cheapest(found)
         work = sum(math.prod(padded) * len(members) for padded, members in joined.items())
