@@ -19,8 +19,9 @@ from hierjax.effects import EffectSite, Layout, gaussian_sites, lay_out, run_pla
 from hierjax.effects.response import NormalRows, normal_rows
 from hierjax.effects.values import some_value
 from hierjax.errors import ModelError
-from hierjax.polynomial import Separable, Split, separable, split
+from hierjax.polynomial import Separable, separable, split
 from hierjax.trace import abstract_trace
+from hierjax.transforms.rows import rows_split
 
 Data = Mapping[str, Any]
 MOST_KNOWN = 64  # elements of other sites that may be carried as columns of the summed rows
@@ -310,25 +311,3 @@ def scale_of(
     rows = rows_function(fn, sites, arguments, response)
     zeros = {site.name: np.zeros(site.shape) for site in sites.values()}
     return separable(lambda h, given: rows(zeros, h, given).scale, dict(latents), arrays)
-
-
-def rows_split(
-    fn: Callable[..., Any],
-    arguments: Arguments,
-    sites: Mapping[str, EffectSite],
-    zeros: Mapping[str, Any],
-    others: Any,
-    responses: tuple[str, ...],
-    *,
-    whitened: bool = True,
-) -> Split:
-    """Cut the summed log density of the responses at its linear predictors."""
-
-    def log_density(effects: Any, others: Any) -> Any:
-        latents, arrays = others
-        placed = run_placed(
-            fn, sites, effects, latents, arguments.rebuild(arrays), whitened=whitened
-        )
-        return sum((placed.log_densities[name] for name in responses), start=jnp.zeros(()))
-
-    return split(log_density, zeros, others)

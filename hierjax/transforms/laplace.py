@@ -24,10 +24,8 @@ from hierjax.errors import ModelError
 from hierjax.linalg import Effects
 from hierjax.trace import abstract_trace
 from hierjax.transforms.quadrature import (
-    Elements,
     Grid,
     element_groups,
-    elements_of,
     is_one_factor,
     quadrature,
 )
@@ -96,12 +94,12 @@ class Approximation:
         """Find the group of every row and element; a pure function."""
         latents = some_latents(self.fn, self.plan, data)
         layout = self.plan.layout
-        predictors = rows_of(self.fn, self.plan, latents, data).predictors
-        design = design_of(predictors, layout)
-        valid = check_design(predictors, layout, design, directions(layout.sites.values()))
+        rows = rows_of(self.fn, self.plan, latents, data)
+        design = design_of(rows.predictors, layout)
+        valid = check_design(rows.predictors, layout, design, directions(layout.sites.values()))
         groups = None
         if self.by_group:
-            groups, alone = element_groups(elements_of(self.fn, self.plan, latents, data), layout)
+            groups, alone = element_groups(rows, layout)
             valid &= alone
         return Prepared(tuple(term.index for term in design.terms), groups, valid)
 
@@ -131,15 +129,14 @@ class Approximation:
             Factor on the sds of the effects (an array), to see how an answer depends on them.
         """
         plan = self.plan
-        inner = rows_of if grid is None else elements_of
-        rows = inner(self.fn, plan, hyper, data)
+        rows = rows_of(self.fn, plan, hyper, data)
         design = design_of(rows.predictors, plan.layout, prepared.indexes)
         if not isinstance(widen, float):
             terms = tuple(term._replace(design=widen * term.design) for term in design.terms)
             design = design._replace(terms=terms, columns=widen * design.columns)
         mode = find_mode(rows.log_density, design, plan.layout.structure, start)
         value = mode.laplace
-        if grid is not None and prepared.groups is not None and isinstance(rows, Elements):
+        if grid is not None and prepared.groups is not None:
             value = quadrature(rows, design, plan.layout, mode, prepared.groups, grid)
         outside, log_prior = self._outside(hyper, data)
         missing = jnp.where(mode.converged & prepared.valid, 0.0, jnp.nan)
@@ -194,11 +191,11 @@ def approximate(fn: Callable[..., Any], data: Values, sites: Sequence[str] | Non
     by_group = is_one_factor(plan.layout)
 
     def look(arrays: Any) -> tuple[Array, Array]:
-        rebuilt = arguments.rebuild(arrays)
-        separate = _separates(rows_of(fn, plan, latents, rebuilt), plan)
+        rows = rows_of(fn, plan, latents, arguments.rebuild(arrays))
+        separate = _separates(rows, plan)
         alone = jnp.asarray(False)
         if by_group:
-            _, alone = element_groups(elements_of(fn, plan, latents, rebuilt), plan.layout)
+            _, alone = element_groups(rows, plan.layout)
         return separate, alone
 
     separate, alone = map(bool, jax.jit(look)(arrays))

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jax import Array
 from numpyro.distributions import biject_to
 
-from hierjax.arguments import Arguments
 from hierjax.effects import Design, run_placed
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.likelihood import local_statistics
@@ -19,7 +18,6 @@ from hierjax.effects.values import some_value
 from hierjax.linalg import Effects, Statistics, Structure, conditional_mean, factorise
 from hierjax.optimise import STEPS, ascend, begin
 from hierjax.trace import Site, abstract_trace
-from hierjax.transforms.integrate_plan import rows_split
 from hierjax.transforms.recentre_plan import RecentrePlan
 from hierjax.transforms.rows import Rows, rows_of
 
@@ -150,14 +148,7 @@ def _statistics(
     weights: Array,
 ) -> Statistics:
     """Quadratic with these slopes (at zero effects) and weights, in terms of the deviations."""
-    arguments = Arguments.of(data)
-    others = (dict(latents), arguments.arrays(data))
-    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
-    cut = rows_split(fn, arguments, plan.by_name, zeros, others, plan.responses, whitened=False)
-
-    def predictors(effects: Mapping[str, Any]) -> list[Array]:
-        return cut.predictors(effects, others)
-
+    predictors = rows_of(fn, plan, latents, data, whitened=False).predictors
     design = design_of(predictors, plan.layout, indexes)
     statistics = local_statistics(plan.layout.structure, design, linear, weights)
     valid = check_design(predictors, plan.layout, design, directions(plan.sites))

@@ -16,8 +16,7 @@ References
 Pinheiro and Bates (1995), doi:10.1080/10618600.1995.10474663.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -25,21 +24,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hierjax.arguments import Arguments
-from hierjax.cache import ProgramCache
-from hierjax.effects import Design, Layout, run_placed
+from hierjax.effects import Design, Layout
 from hierjax.effects.design import check_design, design_of, directions
-from hierjax.effects.likelihood import unravel
 from hierjax.effects.mode import Mode, predict
 from hierjax.groups import group_sum
 from hierjax.linalg import Noise, conditional_map
-from hierjax.polynomial import Split, split
-from hierjax.transforms.rows import Placing
+from hierjax.transforms.rows import Rows
 
 MOST_EFFECTS = 2  # per group: nodes are a grid
 ROWS_AT_ONCE = 2**22  # elements times nodes in memory at a time
-
-_SPLITS = ProgramCache(size=32)
 
 
 def is_one_factor(layout: Layout) -> bool:
@@ -48,71 +41,15 @@ def is_one_factor(layout: Layout) -> bool:
     return len(factors) == 1 and not layout.columns and factors[0].effects <= MOST_EFFECTS
 
 
-@dataclasses.dataclass(frozen=True)
-class Elements:
-    """The model at given other latent sites, its log likelihood element by element.
-
-    Attributes
-    ----------
-    split
-        Predictors as a function of the standard normals of the effects, and the rest.
-    others
-        Values of the other latent sites, and the arrays of the data.
-    """
-
-    split: Split
-    others: Any
-
-    def predictors(self, effects: Mapping[str, Any]) -> list[Array]:
-        """Linear predictors at given standard normals."""
-        return self.split.predictors(effects, self.others)
-
-    def log_densities(self, predictors: Array) -> Array:
-        """Log density of every element of the responses at predictors (n,), one vector."""
-        parts = self.split.rest(unravel(predictors, self.split.shapes), self.others)
-        return jnp.concatenate([jnp.ravel(part) for part in parts])
-
-    def log_density(self, predictors: Array) -> Array:
-        """Their sum."""
-        return jnp.sum(self.log_densities(predictors))
-
-
-def elements_of(
-    fn: Callable[..., Any], plan: Placing, latents: Mapping[str, Any], data: Mapping[str, Any]
-) -> Elements:
-    """Cut a model at its linear predictors without summing over the responses."""
-    arguments = Arguments.of(data)
-    others = (dict(latents), tuple(map(jnp.asarray, arguments.arrays(data))))
-    shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), others
-    )
-    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
-
-    def log_densities(effects: Any, others: Any) -> list[Any]:
-        latents, arrays = others
-        placed = run_placed(
-            fn, plan.by_name, effects, latents, arguments.rebuild(arrays),
-            whitened=True, summed=False,
-        )  # fmt: skip
-        return [placed.log_densities[name] for name in plan.responses]
-
-    leaves, tree = jax.tree.flatten(shapes)
-    types = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
-    found = _SPLITS.get(
-        (fn, plan, arguments, tree, types), lambda: split(log_densities, zeros, shapes)
-    )
-    return Elements(found, others)
-
-
-def element_groups(elements: Elements, layout: Layout) -> tuple[Array, Array]:
-    """Group that each element depends on; and whether it depends on no other."""
+def element_groups(rows: Rows, layout: Layout) -> tuple[Array, Array]:
+    """Group that each element of the responses depends on; and whether it depends on no other."""
     sites = layout.sites.values()
     middle = {name: 0.1 * value for name, value in directions(sites).items()}
 
     def near_middle(change: Mapping[str, Array]) -> list[Array]:
         values = {name: middle[name] + change[name] for name in middle}
-        parts = [jnp.ravel(part) for part in elements.predictors(values)]
-        return [elements.log_densities(jnp.concatenate(parts))]
+        parts = [jnp.ravel(part) for part in rows.predictors(values)]
+        return [rows.log_densities(jnp.concatenate(parts))]
 
     found = design_of(near_middle, layout)
     return found.terms[0].index, check_design(near_middle, layout, found, directions(sites))
@@ -139,20 +76,20 @@ def gauss_hermite(order: int, width: int, most: int = 0) -> Grid:
 
 
 def quadrature(
-    elements: Elements, design: Design, layout: Layout, mode: Mode, groups: Array, grid: Grid
+    rows: Rows, design: Design, layout: Layout, mode: Mode, groups: Array, grid: Grid
 ) -> Array:
     """Log likelihood with the effects of each group integrated out; differentiable.
 
     Parameters
     ----------
-    elements
+    rows
         The likelihood.
     design, layout
         Its predictors, of one factor.
     mode
         Where the nodes are put.
     groups
-        Group of each element.
+        Group of each element of the responses.
     grid
         Nodes and weights.
     """
@@ -163,7 +100,7 @@ def quadrature(
         shape = (factor.effects, factor.groups)
         noise = Noise((jnp.broadcast_to(node[:, None], shape),), jnp.zeros(0, dtype))
         effects = conditional_map(mode.factorisation, noise, whitened=True)
-        log_densities = elements.log_densities(predict(design, effects))
+        log_densities = rows.log_densities(predict(design, effects))
         change = 0.5 * (jnp.sum(node**2) - jnp.sum(effects.factors[0] ** 2, 0))
         return group_sum(log_densities, groups, factor.groups) + change
 

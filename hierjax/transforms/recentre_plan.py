@@ -13,8 +13,8 @@ from hierjax.effects.values import some_value
 from hierjax.errors import ModelError
 from hierjax.polynomial import split
 from hierjax.trace import ModelTrace, abstract_trace
-from hierjax.transforms.integrate_plan import rows_split
 from hierjax.transforms.noncentre import group_effects
+from hierjax.transforms.rows import rows_split
 
 Data = Mapping[str, Any]
 

@@ -10,10 +10,9 @@ from jax import Array
 
 from hierjax.arguments import Arguments
 from hierjax.cache import ProgramCache
-from hierjax.effects import EffectSite
+from hierjax.effects import EffectSite, run_placed
 from hierjax.effects.likelihood import unravel
-from hierjax.polynomial import Split
-from hierjax.transforms.integrate_plan import rows_split
+from hierjax.polynomial import Split, split
 
 _SPLITS = ProgramCache(size=32)
 
@@ -38,7 +37,7 @@ class Rows:
     Attributes
     ----------
     split
-        Predictors as a function of the standard normals of the effects, and the rest.
+        Predictors as a function of the effects, and the rest.
     others
         Values of the other latent sites, and the arrays of the data.
     """
@@ -47,18 +46,34 @@ class Rows:
     others: Any
 
     def predictors(self, effects: Mapping[str, Any]) -> list[Array]:
-        """Linear predictors at given standard normals."""
+        """Linear predictors at given standard normals (or deviations) of the effects."""
         return self.split.predictors(effects, self.others)
 
+    def log_densities(self, predictors: Array) -> Array:
+        """Log density of every element of the responses at predictors (n,), one vector."""
+        return jnp.concatenate([jnp.ravel(part) for part in self._parts(predictors)])
+
     def log_density(self, predictors: Array) -> Array:
-        """Log density of the responses at predictors given as one vector (n,)."""
+        """Their sum."""
+        return sum(map(jnp.sum, self._parts(predictors)), start=jnp.zeros(()))
+
+    def _parts(self, predictors: Array) -> list[Array]:
+        """Log densities per response."""
         return self.split.rest(unravel(predictors, self.split.shapes), self.others)
 
 
 def rows_of(
-    fn: Callable[..., Any], plan: Placing, latents: Mapping[str, Any], data: Mapping[str, Any]
+    fn: Callable[..., Any],
+    plan: Placing,
+    latents: Mapping[str, Any],
+    data: Mapping[str, Any],
+    *,
+    whitened: bool = True,
 ) -> Rows:
-    """Cut a model at its linear predictors, at given values of the other latent sites."""
+    """Cut a model at its linear predictors, at given values of the other latent sites.
+
+    Effects are standard normals, or deviations from their location unless `whitened`.
+    """
     arguments = Arguments.of(data)
     others = (dict(latents), tuple(map(jnp.asarray, arguments.arrays(data))))
     shapes = jax.tree.map(
@@ -67,8 +82,33 @@ def rows_of(
     zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
 
     def build() -> Split:
-        return rows_split(fn, arguments, plan.by_name, zeros, shapes, plan.responses)
+        return rows_split(
+            fn, arguments, plan.by_name, zeros, shapes, plan.responses, whitened=whitened
+        )
 
     leaves, tree = jax.tree.flatten(shapes)
     types = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
-    return Rows(_SPLITS.get((fn, plan, arguments, tree, types), build), others)
+    return Rows(_SPLITS.get((fn, plan, whitened, arguments, tree, types), build), others)
+
+
+def rows_split(
+    fn: Callable[..., Any],
+    arguments: Arguments,
+    sites: Mapping[str, EffectSite],
+    zeros: Mapping[str, Any],
+    others: Any,
+    responses: tuple[str, ...],
+    *,
+    whitened: bool = True,
+) -> Split:
+    """Cut the log densities of the responses, element by element, at their linear predictors."""
+
+    def log_densities(effects: Any, others: Any) -> list[Any]:
+        latents, arrays = others
+        placed = run_placed(
+            fn, sites, effects, latents, arguments.rebuild(arrays),
+            whitened=whitened, summed=False,
+        )  # fmt: skip
+        return [placed.log_densities[name] for name in responses]
+
+    return split(log_densities, zeros, others)
