@@ -12,7 +12,7 @@ derivative of the mode by the implicit function theorem; each further one adds a
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,25 @@ AWAY_FROM_ZERO = 1e-30
 RISE = 1e-4  # share of the gain predicted by the slope that a step must make
 
 LogDensity = Callable[[Array], Array]
+
+
+class Quadratic(NamedTuple):
+    """The quadratic that matches a log likelihood l at some predictors; a pytree.
+
+    Attributes
+    ----------
+    value
+        l there.
+    slope, weights
+        First and negative second derivative of l by each predictor, (n,).
+    linear
+        Slope of the quadratic where all effects are zero, (n,).
+    """
+
+    value: Array
+    slope: Array
+    weights: Array
+    linear: Array
 
 
 class Mode(NamedTuple):
@@ -116,12 +135,35 @@ def find_mode(
         effects, curved = _step(log_density, design, structure, effects)
         concave &= curved
     predictors = predict(design, effects)
+    near = quadratic_at(log_density, predictors, design, exact=concave)
+    factorisation = condition(near, design, structure)
+    converged &= concave & jnp.isfinite(near.value + factorisation.log_determinant)
+    return Mode(
+        effects, predictors, near.slope, near.weights, factorisation, near.value,
+        converged, iterations,
+    )  # fmt: skip
+
+
+def quadratic_at(
+    log_density: LogDensity, predictors: Array, design: Design, *, exact: Array | bool = False
+) -> Quadratic:
+    """Match a log likelihood at given predictors; unless `exact`, negative weights become zero."""
     value, slope = jax.value_and_grad(log_density)(predictors)
-    weights = _weights(log_density, predictors, concave)
-    linear = slope + weights * (predictors - design.start)
-    factorisation = _factorise(design, structure, linear, weights)
-    converged &= concave & jnp.isfinite(value + factorisation.log_determinant)
-    return Mode(effects, predictors, slope, weights, factorisation, value, converged, iterations)
+    weights = curvature(log_density, predictors)
+    weights = jnp.where(exact, weights, jnp.maximum(weights, 0.0))
+    return Quadratic(value, slope, weights, slope + weights * (predictors - design.start))
+
+
+def condition(near: Quadratic, design: Design, structure: Structure) -> Factorisation:
+    """Return the Gaussian of standard normal effects given a quadratic log likelihood."""
+    statistics = local_statistics(structure, design, near.linear, near.weights)
+    return factorise(statistics, unit_prior(structure), 1.0)
+
+
+def zero_effects(structure: Structure, dtype: Any = None) -> Effects:
+    """Effects and coefficients that are all zero."""
+    factors = tuple(jnp.zeros((each.effects, each.groups), dtype) for each in structure.factors)
+    return Effects(factors, jnp.zeros(structure.columns, dtype))
 
 
 def separates(log_density: LogDensity, predictors: Array, direction: Array) -> Array:
@@ -185,11 +227,7 @@ class _Search:
         return effects, iterations, converged
 
     def _start(self, start: Effects | None) -> Effects:
-        dtype = self.design.start.dtype
-        zeros = Effects(
-            tuple(jnp.zeros((each.effects, each.groups), dtype) for each in self.structure.factors),
-            jnp.zeros(self.structure.columns, dtype),
-        )
+        zeros = zero_effects(self.structure, self.design.start.dtype)
         if start is None:
             return zeros
         start = jax.lax.stop_gradient(start)
@@ -203,12 +241,10 @@ class _Search:
     def _newton(self, effects: Effects) -> tuple[Effects, Array]:
         """Return the Newton step and its squared decrement, the slope along it."""
         predictors = predict(self.design, effects)
-        slope = jax.grad(self.log_density)(predictors)
-        weights = jnp.maximum(curvature(self.log_density, predictors), 0.0)
-        linear = slope + weights * (predictors - self.design.start)
-        target = conditional_mean(_factorise(self.design, self.structure, linear, weights))
+        near = quadratic_at(self.log_density, predictors, self.design)
+        target = conditional_mean(condition(near, self.design, self.structure))
         change = jax.tree.map(jnp.subtract, target, effects)
-        rise = jnp.vdot(slope, _spread(self.design, change)) - _squares(effects, change)
+        rise = jnp.vdot(near.slope, _spread(self.design, change)) - _squares(effects, change)
         return change, rise
 
     def _share(
@@ -257,19 +293,6 @@ def _step(
     concave = jnp.isfinite(factorisation.log_determinant)
     moved = conditional_mean(factorisation)
     return jax.tree.map(lambda new, old: jnp.where(concave, new, old), moved, effects), concave
-
-
-def _weights(log_density: LogDensity, predictors: Array, exact: Array) -> Array:
-    """Weights of the rows; where not `exact`, negative ones become zero so that A >= I."""
-    weights = curvature(log_density, predictors)
-    return jnp.where(exact, weights, jnp.maximum(weights, 0.0))
-
-
-def _factorise(
-    design: Design, structure: Structure, linear: Array, weights: Array
-) -> Factorisation:
-    statistics = local_statistics(structure, design, linear, weights)
-    return factorise(statistics, unit_prior(structure), 1.0)
 
 
 def _spread(design: Design, effects: Effects) -> Array:

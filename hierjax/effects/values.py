@@ -1,13 +1,24 @@
-"""Some value of a site without special structure, to look at how a model depends on others."""
+"""Values of latent sites: some to look at how a model depends on others; from the free scale."""
 
+from collections.abc import Container, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from numpyro.distributions import biject_to, constraints
 
-from hierjax.trace import Site
+from hierjax.trace import ModelTrace, Site
+
+
+def some_latents(trace: ModelTrace, without: Container[str]) -> dict[str, np.ndarray]:
+    """Return some value of every latent site but those in `without`."""
+    return {
+        site.name: some_value(site)
+        for site in trace.sites.values()
+        if site.kind == "latent" and site.name not in without
+    }
 
 
 def some_value(site: Site) -> np.ndarray:
@@ -17,11 +28,26 @@ def some_value(site: Site) -> np.ndarray:
     """
     value = _plain(site.support, site.shape)
     if value is None:
-        transform = biject_to(site.support)
-        batch = site.shape[: len(site.shape) - len(site.event_shape)]
-        free = np.full((*batch, *transform.inverse_shape(site.event_shape)), 0.1)
-        value = jax.jit(transform)(free)
+        value = jax.jit(biject_to(site.support))(np.full(free_shape(site), 0.1))
     return np.asarray(value, jnp.result_type(float))
+
+
+def free_shape(site: Site) -> tuple[int, ...]:
+    """Shape of a site's value on the unconstrained scale."""
+    batch = site.shape[: len(site.shape) - len(site.event_shape)]
+    return (*batch, *biject_to(site.support).inverse_shape(site.event_shape))
+
+
+def constrain(
+    sites: Mapping[str, Site], free: Mapping[str, Array]
+) -> tuple[dict[str, Array], Array]:
+    """Return values of sites from unconstrained ones, and the log Jacobian determinant of that."""
+    values, log_jacobian = {}, jnp.zeros(())
+    for name, site in sites.items():
+        transform = biject_to(site.support)
+        values[name] = transform(free[name])
+        log_jacobian += jnp.sum(transform.log_abs_det_jacobian(free[name], values[name]))
+    return values, log_jacobian
 
 
 def _plain(support: Any, shape: tuple[int, ...]) -> np.ndarray | None:

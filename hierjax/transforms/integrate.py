@@ -33,12 +33,11 @@ from hierjax.cache import ProgramCache
 from hierjax.density import even_batch
 from hierjax.effects import Design, Layout, run_placed
 from hierjax.effects.design import check_design, design_of, directions
-from hierjax.effects.likelihood import local_statistics
-from hierjax.effects.mode import curvature, predict
+from hierjax.effects.mode import condition, predict, quadratic_at
 from hierjax.effects.place import run_outside
-from hierjax.effects.prior import deviation_prior, unit_prior
+from hierjax.effects.prior import deviation_prior
 from hierjax.effects.response import normal_rows
-from hierjax.effects.values import some_value
+from hierjax.effects.values import some_latents
 from hierjax.errors import ModelError
 from hierjax.linalg import (
     Factorisation,
@@ -175,7 +174,7 @@ def _prepare_summed(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any])
     """Sum the rows once: nothing below depends on a latent site."""
     arguments = Arguments.of(data)
     arrays = arguments.arrays(data)
-    latents = _valid_latents(fn, data, plan)
+    latents = some_latents(abstract_trace(fn, data), plan.by_name)
     residual = residual_of(fn, plan.by_name, latents, arguments, plan.responses[0])
 
     def predictors(values: Mapping[str, Any]) -> list[Array]:
@@ -201,7 +200,7 @@ def _prepare_summed(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any])
 
 def _prepare_rows(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
     """Find the group of every row."""
-    latents = _valid_latents(fn, data, plan)
+    latents = some_latents(abstract_trace(fn, data), plan.by_name)
     predictors = rows_of(fn, plan, latents, data).predictors
     design = design_of(predictors, plan.layout)
     valid = _is_valid(predictors, plan.layout, design)
@@ -223,16 +222,6 @@ def _is_valid(
     return check_design(predictors, layout, design, directions(layout.sites.values()))
 
 
-def _valid_latents(fn: Callable[..., Any], data: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """Return some value of every latent site that stays."""
-    sites = abstract_trace(fn, data).sites.values()
-    return {
-        site.name: some_value(site)
-        for site in sites
-        if site.kind == "latent" and site.name not in plan.by_name
-    }
-
-
 def _marginal(
     fn: Callable[..., Any],
     plan: Plan,
@@ -246,10 +235,8 @@ def _marginal(
         return log_likelihood_of(factorisation), factorisation
     rows = rows_of(fn, plan, latents, data)
     design = design_of(rows.predictors, plan.layout, prepared["indexes"])
-    slope = jax.grad(rows.log_density)(design.start)
-    weights = curvature(rows.log_density, design.start)
-    statistics = local_statistics(plan.layout.structure, design, slope, weights)
-    factorisation = factorise(statistics, unit_prior(plan.layout.structure), 1.0)
+    near = quadratic_at(rows.log_density, design.start, design, exact=True)
+    factorisation = condition(near, design, plan.layout.structure)
     # At the mode no large numbers cancel; anywhere else the value could only be too low.
     mode = conditional_mean(factorisation)
     penalty = sum(jnp.sum(each**2) for each in jax.tree.leaves(mode))

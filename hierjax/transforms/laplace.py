@@ -19,7 +19,7 @@ from hierjax.arguments import Arguments
 from hierjax.effects import run_placed
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.mode import Mode, find_mode, separates
-from hierjax.effects.values import some_value
+from hierjax.effects.values import some_latents
 from hierjax.errors import ModelError
 from hierjax.linalg import Effects
 from hierjax.trace import abstract_trace
@@ -92,7 +92,7 @@ class Approximation:
 
     def prepare(self, data: Values) -> Prepared:
         """Find the group of every row and element; a pure function."""
-        latents = some_latents(self.fn, self.plan, data)
+        latents = some_latents(abstract_trace(self.fn, data), self.plan.by_name)
         layout = self.plan.layout
         rows = rows_of(self.fn, self.plan, latents, data)
         design = design_of(rows.predictors, layout)
@@ -187,7 +187,7 @@ def approximate(fn: Callable[..., Any], data: Values, sites: Sequence[str] | Non
         )
     arguments = Arguments.of(data)
     arrays = arguments.arrays(data)
-    latents = some_latents(fn, plan, data)
+    latents = some_latents(abstract_trace(fn, data), plan.by_name)
     by_group = is_one_factor(plan.layout)
 
     def look(arrays: Any) -> tuple[Array, Array]:
@@ -207,12 +207,6 @@ def approximate(fn: Callable[..., Any], data: Values, sites: Sequence[str] | Non
             'effects instead: effects="noncentred".'
         )
     return Approximation(fn, plan, alone)
-
-
-def some_latents(fn: Callable[..., Any], plan: RecentrePlan, data: Values) -> dict[str, np.ndarray]:
-    """Return some value of every remaining site."""
-    sites = abstract_trace(fn, data).sites
-    return {name: some_value(sites[name]) for name in plan.latents}
 
 
 def _separates(rows: Rows, plan: RecentrePlan) -> Array:

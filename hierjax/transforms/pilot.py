@@ -7,17 +7,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from numpyro.distributions import biject_to
 
 from hierjax.effects import Design, run_placed
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.likelihood import local_statistics
-from hierjax.effects.mode import curvature, predict
-from hierjax.effects.prior import unit_prior
-from hierjax.effects.values import some_value
-from hierjax.linalg import Effects, Statistics, Structure, conditional_mean, factorise
+from hierjax.effects.mode import Quadratic, condition, predict, quadratic_at, zero_effects
+from hierjax.effects.values import constrain, free_shape, some_latents
+from hierjax.linalg import Effects, Statistics, Structure, conditional_mean
 from hierjax.optimise import STEPS, ascend, begin
-from hierjax.trace import Site, abstract_trace
+from hierjax.trace import abstract_trace
 from hierjax.transforms.recentre_plan import RecentrePlan
 from hierjax.transforms.rows import Rows, rows_of
 
@@ -36,8 +34,7 @@ def row_indexes(
     fn: Callable[..., Any], plan: RecentrePlan, data: Mapping[str, Any]
 ) -> tuple[Array, ...]:
     """Group of every row, per factor; pure."""
-    sites = abstract_trace(fn, data).sites
-    latents = {name: some_value(sites[name]) for name in plan.latents}
+    latents = some_latents(abstract_trace(fn, data), plan.by_name)
     rows = rows_of(fn, plan, latents, data)
     return tuple(term.index for term in design_of(rows.predictors, plan.layout).terms)
 
@@ -61,69 +58,52 @@ def find_pilot(
         "statistics", and "latents": the other latent sites at the mode.
     """
     indexes = row_indexes(fn, plan, data)
-    sites = abstract_trace(fn, data).sites
-    transforms = {name: biject_to(sites[name].support) for name in plan.latents}
+    trace = abstract_trace(fn, data)
+    sites = {name: trace.sites[name] for name in plan.latents}
     structure = plan.layout.structure
 
-    def constrain(free: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
-        values, log_jacobian = {}, jnp.zeros(())
-        for name, transform in transforms.items():
-            values[name] = transform(free[name])
-            log_jacobian += jnp.sum(transform.log_abs_det_jacobian(free[name], values[name]))
-        return values, log_jacobian
-
     def at(free: Mapping[str, Array]) -> tuple[Rows, Design]:
-        rows = rows_of(fn, plan, constrain(free)[0], data)
+        rows = rows_of(fn, plan, constrain(sites, free)[0], data)
         return rows, design_of(rows.predictors, plan.layout, indexes)
 
-    def objective(free: dict[str, Array], effects: Effects, weights: Array) -> Array:
-        latents, log_jacobian = constrain(free)
+    def objective(free: dict[str, Array], effects: Effects, near: Quadratic) -> Array:
+        latents, log_jacobian = constrain(sites, free)
         rows, design = at(free)
         log_density = rows.log_density(predict(design, effects))
-        statistics = local_statistics(structure, design, jnp.zeros_like(weights), weights)
-        factorisation = factorise(statistics, unit_prior(structure), 1.0)
+        log_determinant = condition(near, design, structure).log_determinant
         prior = _log_prior(fn, plan, latents, data)
-        return prior + log_jacobian + log_density - 0.5 * factorisation.log_determinant
+        return prior + log_jacobian + log_density - 0.5 * log_determinant
 
     def step(state: _State, _: None) -> tuple[_State, None]:
-        effects, weights = _newton(*at(state.free), structure, state.effects)
-        slope = jax.grad(objective)(state.free, effects, weights)
+        effects, near = _newton(*at(state.free), structure, state.effects)
+        slope = jax.grad(objective)(state.free, effects, near)
         free, optimiser = ascend(slope, state.optimiser, state.free)
         return _State(free, optimiser, effects), None
 
-    free = {name: jnp.zeros(_free_shape(sites[name], transforms[name])) for name in plan.latents}
-    zeros = Effects(
-        tuple(jnp.zeros((each.effects, each.groups)) for each in structure.factors),
-        jnp.zeros(structure.columns),
-    )
-    state, _ = jax.lax.scan(step, _State(free, begin(free), zeros), length=STEPS)
+    free = {name: jnp.zeros(free_shape(site)) for name, site in sites.items()}
+    start = _State(free, begin(free), zero_effects(structure))
+    state, _ = jax.lax.scan(step, start, length=STEPS)
     rows, design = at(state.free)
-    predictors = predict(design, state.effects)
-    slope = jax.grad(rows.log_density)(predictors)
-    weights = jnp.maximum(curvature(rows.log_density, predictors), 0.0)
-    linear = slope + weights * (predictors - design.start)
-    latents = constrain(state.free)[0]
-    statistics = _statistics(fn, plan, latents, data, indexes, linear, weights)
+    near = quadratic_at(rows.log_density, predict(design, state.effects), design)
+    latents = constrain(sites, state.free)[0]
+    statistics = _statistics(fn, plan, latents, data, indexes, near)
     return {"statistics": statistics, "latents": latents}
 
 
 def _newton(
     rows: Rows, design: Design, structure: Structure, effects: Effects
-) -> tuple[Effects, Array]:
-    """One Newton step of the effects, held back where it moves a predictor far; and the weights."""
+) -> tuple[Effects, Quadratic]:
+    """One Newton step of the effects, held back where it moves a predictor far; its quadratic."""
     predictors = predict(design, effects)
-    slope = jax.grad(rows.log_density)(predictors)
-    weights = jnp.maximum(curvature(rows.log_density, predictors), 0.0)
-    linear = slope + weights * (predictors - design.start)
-    statistics = local_statistics(structure, design, linear, weights)
-    target = conditional_mean(factorise(statistics, unit_prior(structure), 1.0))
+    near = quadratic_at(rows.log_density, predictors, design)
+    target = conditional_mean(condition(near, design, structure))
     moved = jnp.max(jnp.abs(predict(design, target) - predictors), initial=0.0)
     share = jnp.minimum(1.0, LONGEST / jnp.where(moved > 0, moved, 1.0))
     finite = jnp.isfinite(moved)
     step = jax.tree.map(
         lambda new, old: jnp.where(finite, old + share * (new - old), old), target, effects
     )
-    return step, weights
+    return step, near
 
 
 def _log_prior(
@@ -144,13 +124,12 @@ def _statistics(
     latents: Latents,
     data: Mapping[str, Any],
     indexes: tuple[Array, ...],
-    linear: Array,
-    weights: Array,
+    near: Quadratic,
 ) -> Statistics:
-    """Quadratic with these slopes (at zero effects) and weights, in terms of the deviations."""
+    """Quadratic of the predictors in terms of the deviations."""
     predictors = rows_of(fn, plan, latents, data, whitened=False).predictors
     design = design_of(predictors, plan.layout, indexes)
-    statistics = local_statistics(plan.layout.structure, design, linear, weights)
+    statistics = local_statistics(plan.layout.structure, design, near.linear, near.weights)
     valid = check_design(predictors, plan.layout, design, directions(plan.sites))
     poison = jnp.where(valid, 0.0, jnp.nan)  # data of another structure than the plan's
     return dataclasses.replace(
@@ -158,8 +137,3 @@ def _statistics(
         response=tuple(each + poison for each in statistics.response),
         rest_response=statistics.rest_response + poison,
     )
-
-
-def _free_shape(site: Site, transform: Any) -> tuple[int, ...]:
-    batch = site.shape[: len(site.shape) - len(site.event_shape)]
-    return (*batch, *transform.inverse_shape(site.event_shape))

@@ -8,8 +8,8 @@ lost but speed, since the density of (h, z) is
 
     log p(h, z) = log p(h, u(h, z), y) + log |du / dz|.
 
-The approximation is made once, at a pilot mode ("pilot"), or again at every h by a few damped
-Newton steps ("newton").
+The approximation is made once, at a pilot mode ("pilot"), or again at every h by a few Newton
+steps ("newton").
 
 References
 ----------
@@ -22,7 +22,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
@@ -31,13 +30,11 @@ from numpyro import handlers
 
 from hierjax import checks
 from hierjax.effects.design import design_of
-from hierjax.effects.likelihood import local_statistics
-from hierjax.effects.mode import curvature, predict
+from hierjax.effects.mode import condition, predict, quadratic_at, zero_effects
 from hierjax.effects.place import run_outside, run_placed
-from hierjax.effects.prior import deviation_prior, unit_prior
+from hierjax.effects.prior import deviation_prior
 from hierjax.errors import ModelError
 from hierjax.linalg import (
-    Effects,
     Factorisation,
     Noise,
     conditional_map,
@@ -138,18 +135,11 @@ class Recentred:
         rows = rows_of(self.fn, plan, latents, data)
         design = design_of(rows.predictors, plan.layout, prepared["indexes"])
         structure = plan.layout.structure
-        nothing = Effects(
-            tuple(jnp.zeros((each.effects, each.groups)) for each in structure.factors),
-            jnp.zeros(structure.columns),
-        )
-        predictors = predict(design, nothing)
+        effects = zero_effects(structure)
         for _ in range(self.steps):
-            slope = jax.grad(rows.log_density)(predictors)
-            weights = jnp.maximum(curvature(rows.log_density, predictors), 0.0)
-            linear = slope + weights * (predictors - design.start)
-            statistics = local_statistics(structure, design, linear, weights)
-            factorisation = factorise(statistics, unit_prior(structure), 1.0)
-            predictors = predict(design, conditional_mean(factorisation))
+            near = quadratic_at(rows.log_density, predict(design, effects), design)
+            factorisation = condition(near, design, structure)
+            effects = conditional_mean(factorisation)
         return factorisation
 
 

@@ -12,7 +12,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from numpyro.distributions import biject_to
 
-from hierjax.effects.values import some_value
+from hierjax.effects.values import constrain, some_value
 from hierjax.trace import Site
 from hierjax.transforms.quadrature import Grid, gauss_hermite
 
@@ -52,21 +52,16 @@ def rough_fit(
     """Maximise a log density of sites on their unconstrained scales, in a few BFGS steps."""
     from scipy.optimize import minimize
 
-    transforms = {name: biject_to(site.support) for name, site in sites.items()}
-    first = {name: transforms[name].inv(jnp.asarray(some_value(sites[name]))) for name in sites}
+    first = {
+        name: biject_to(site.support).inv(jnp.asarray(some_value(site)))
+        for name, site in sites.items()
+    }
     flat, rebuild = ravel_pytree(first)
-
-    def constrain(position: Any) -> tuple[dict[str, Array], Array]:
-        values, log_jacobian = {}, jnp.zeros(())
-        for name, free in rebuild(position).items():
-            values[name] = transforms[name](free)
-            log_jacobian += jnp.sum(transforms[name].log_abs_det_jacobian(free, values[name]))
-        return values, log_jacobian
 
     @jax.jit
     @jax.value_and_grad
     def negative(position: Any) -> Array:
-        values, log_jacobian = constrain(position)
+        values, log_jacobian = constrain(sites, rebuild(position))
         return -log_joint(values) - log_jacobian
 
     def objective(position: np.ndarray) -> tuple[float, np.ndarray]:
@@ -82,4 +77,4 @@ def rough_fit(
         method="BFGS",
         options={"maxiter": MOST_STEPS, "gtol": 1e-2},
     )
-    return constrain(jnp.asarray(found.x, flat.dtype))[0]
+    return constrain(sites, rebuild(jnp.asarray(found.x, flat.dtype)))[0]
