@@ -2,14 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 from numpyro import distributions as dist
 
-from hierjax.trace import abstract_trace
+from hierjax.trace import ModelTrace
 
 WRAPPERS = (dist.ExpandedDistribution, dist.Independent)
 
@@ -111,12 +110,11 @@ def gaussian_of(fn: Any) -> Gaussian:
     return Gaussian(jnp.broadcast_to(bare.loc, shape), root)
 
 
-def gaussian_sites(fn: Callable[..., Any], data: Mapping[str, Any]) -> dict[str, EffectSite]:
-    """Latent Normal and MultivariateNormal sites of `fn(**data)`, by name, in its order.
+def gaussian_sites(trace: ModelTrace) -> dict[str, EffectSite]:
+    """Latent Normal and MultivariateNormal sites of a model, by name, in its order.
 
     Sites with a mask or a scaled density are left out: they are not Gaussian.
     """
-    trace = abstract_trace(fn, data)
     return {
         site.name: EffectSite(site.name, site.shape, math.prod(site.event_shape), site.plates)
         for site in trace.sites.values()

@@ -10,60 +10,39 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hierjax.arguments import Arguments
-from hierjax.effects import EffectSite, Layout, gaussian_sites, lay_out, run_placed
+from hierjax.effects import EffectSite, gaussian_sites, lay_out, run_placed
 from hierjax.effects.response import NormalRows, normal_rows
-from hierjax.effects.values import some_value
 from hierjax.errors import ModelError
 from hierjax.polynomial import Separable, separable, split
-from hierjax.trace import abstract_trace
-from hierjax.transforms.rows import rows_split
+from hierjax.trace import ModelTrace, abstract_trace
+from hierjax.transforms.placement import Placement
+from hierjax.transforms.trial import Trial
 
 Data = Mapping[str, Any]
 MOST_KNOWN = 64  # elements of other sites that may be carried as columns of the summed rows
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(Placement):
     """How sites are integrated out of a model; static and hashable.
 
     Attributes
     ----------
-    sites
-        The sites that are integrated out.
-    latents
-        Names of the latent sites that stay.
-    layout
-        Factors and columns. Columns that are not among `sites` belong to `known`.
     known
         Other latent sites that the mean of the response is affine in. They stay in the model; in
-        the summed rows they are columns whose coefficients are given.
-    responses
-        Sites whose density depends on the sites integrated out.
-    hidden
-        Deterministic sites that do.
+        the summed rows they are columns of the layout whose coefficients are given.
     summed
         Whether rows can be summed once: one Normal response, its mean affine in effects and other
         latent sites alike, its scale known numbers times at most one unknown one. If not, the rows
         are visited at every evaluation.
     """
 
-    sites: tuple[EffectSite, ...]
-    latents: tuple[str, ...]
-    layout: Layout
     known: tuple[EffectSite, ...]
-    responses: tuple[str, ...]
-    hidden: frozenset[str]
     summed: bool
-
-    @property
-    def by_name(self) -> dict[str, EffectSite]:
-        """The sites that are integrated out, by name."""
-        return {site.name: site for site in self.sites}
 
 
 def make_plan(
@@ -90,29 +69,25 @@ def make_plan(
     ModelError
         One of `sites` is not in the model or cannot be integrated out; the message says why.
     """
-    known = gaussian_sites(fn, data)
+    trace = abstract_trace(fn, data)
+    known = gaussian_sites(trace)
     for name in left_out:
         known.pop(name, None)
     if sites is not None:
-        chosen = _named(fn, data, known, sites)
-        reading = _Reading(fn, data, chosen)
+        reading = _Reading(fn, data, trace, _named(trace, known, sites))
         reading.raise_unless_quadratic()
     else:
-        reading = _largest(fn, data, known)
+        reading = _largest(fn, data, trace, known)
         if reading is None:
             return None
     return reading.plan()
 
 
 def _named(
-    fn: Callable[..., Any],
-    data: Data,
-    known: Mapping[str, EffectSite],
-    sites: Sequence[str],
+    trace: ModelTrace, known: Mapping[str, EffectSite], sites: Sequence[str]
 ) -> tuple[EffectSite, ...]:
     if isinstance(sites, str):
         sites = (sites,)
-    trace = abstract_trace(fn, data)
     for name in sites:
         found = trace.sites.get(name)
         if found is None or found.kind != "latent":
@@ -129,60 +104,37 @@ def _named(
 
 
 def _largest(
-    fn: Callable[..., Any], data: Data, known: Mapping[str, EffectSite]
+    fn: Callable[..., Any], data: Data, trace: ModelTrace, known: Mapping[str, EffectSite]
 ) -> "_Reading | None":
     """Find a set that can be integrated out: all, or what is left without those that cannot be."""
     if not known:
         return None
-    reading = _Reading(fn, data, tuple(known.values()))
+    reading = _Reading(fn, data, trace, tuple(known.values()))
     if not reading.is_quadratic():
         chosen: tuple[EffectSite, ...] = ()
         for site in sorted(known.values(), key=lambda each: -each.size):
-            if _Reading(fn, data, (*chosen, site)).is_quadratic():
+            if _Reading(fn, data, trace, (*chosen, site)).is_quadratic():
                 chosen = (*chosen, site)
-        reading = _Reading(fn, data, tuple(known[name] for name in known if known[name] in chosen))
+        in_order = tuple(known[name] for name in known if known[name] in chosen)
+        reading = _Reading(fn, data, trace, in_order)
     return reading if any(site.groups > 1 for site in reading.sites) else None
 
 
-class _Reading:
-    """One set of sites tried out on a model."""
-
-    def __init__(self, fn: Callable[..., Any], data: Data, sites: tuple[EffectSite, ...]) -> None:
-        self.fn, self.data, self.sites = fn, data, sites
-        self.arguments = Arguments.of(data)
-        self.trace = abstract_trace(fn, data)
-        self.by_name = {site.name: site for site in sites}
-        self.zeros = {site.name: np.zeros(site.shape) for site in sites}
-        self.latents = {
-            site.name: some_value(site)
-            for site in self.trace.sites.values()
-            if site.kind == "latent" and site.name not in self.by_name
-        }
-        self.arrays = self.arguments.arrays(data)
-        self._degrees: tuple[dict[str, float], dict[str, float]] | None = None
-
-    def degrees(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Degree in the effects of every other density and of every value."""
-        if self._degrees is None:
-            self._degrees = self._split_of(lambda placed: (placed.log_densities, placed.values))
-        assert self._degrees is not None
-        return self._degrees
+class _Reading(Trial):
+    """One set of sites tried out on a model, to integrate it out."""
 
     def is_quadratic(self) -> bool:
         """Whether everything that depends on the effects is quadratic in them."""
-        return max(self.degrees()[0].values(), default=0.0) <= 2.0
+        return max(self.degrees.log_densities.values(), default=0.0) <= 2.0
 
     def raise_unless_quadratic(self) -> None:
         """Say which density is not quadratic in which site."""
-        wrong = [name for name, degree in self.degrees()[0].items() if degree > 2.0]
+        degrees = self.degrees.log_densities
+        wrong = [name for name, degree in degrees.items() if degree > 2.0]
         if not wrong:
             return
         site = self.trace.sites[wrong[0]]
-        alone = [
-            each.name
-            for each in self.sites
-            if _Reading(self.fn, self.data, (each,)).degrees()[0].get(site.name, 3.0) > 2.0
-        ]
+        alone = [each.name for each in self.sites if self._alone(each).get(site.name, 3.0) > 2.0]
         of = ", ".join(map(repr, alone or self.by_name))
         raise ModelError(
             f"{of} cannot be integrated out: the log density of {site.name!r} ({site.text}) is not "
@@ -190,16 +142,13 @@ class _Reading:
             'not be exact. Use effects="recentre", which is exact for any likelihood.'
         )
 
+    def _alone(self, site: EffectSite) -> dict[str, float]:
+        """Degrees of the log densities in one of the sites."""
+        return _Reading(self.fn, self.data, self.trace, (site,)).degrees.log_densities
+
     def plan(self) -> Plan:
         """Lay the sites out for the core."""
-        densities, values = self.degrees()
-        responses = tuple(name for name, degree in densities.items() if degree > 0)
-        hidden = frozenset(
-            name
-            for name, degree in values.items()
-            if degree > 0 and self.trace.sites[name].kind == "deterministic"
-        )
-        stay = tuple(self.latents)
+        responses, hidden, latents = self.responses, self.hidden, tuple(self.latents)
         known = self._known(responses)
         if known is not None:
             try:
@@ -207,17 +156,11 @@ class _Reading:
                     lambda effects: [self._residual(responses[0], effects, self.arrays)],
                     (*self.sites, *known),
                 )
-                return Plan(self.sites, stay, layout, known, responses, hidden, True)
+                return Plan(self.sites, latents, layout, responses, hidden, known, summed=True)
             except ModelError:
                 pass  # too many columns; the rows alone may need fewer
-        whole = rows_split(
-            self.fn, self.arguments, self.by_name, self.zeros, self._others(), responses
-        )
-        layout = lay_out(lambda effects: whole.predictors(effects, self._others()), self.sites)
-        return Plan(self.sites, stay, layout, (), responses, hidden, summed=False)
-
-    def _others(self) -> tuple[Any, Any]:
-        return self.latents, self.arrays
+        layout = self.layout()
+        return Plan(self.sites, latents, layout, responses, hidden, known=(), summed=False)
 
     def _known(self, responses: tuple[str, ...]) -> tuple[EffectSite, ...] | None:
         """Other latent sites in the mean, if rows can be summed once; None if they cannot."""
@@ -251,21 +194,6 @@ class _Reading:
         return residual_of(self.fn, self.by_name, self.latents, self.arguments, name)(
             effects, arrays
         )
-
-    def _split_of(self, select: Callable[[Any], Any]) -> Any:
-        def parts(effects: Any, others: Any) -> Any:
-            latents, arrays = others
-            return select(
-                run_placed(
-                    self.fn, self.by_name, effects, latents, self.arguments.rebuild(arrays),
-                    whitened=True,
-                )
-            )  # fmt: skip
-
-        others = self._others()
-        shape = jax.eval_shape(parts, self.zeros, others)
-        found = split(parts, self.zeros, others)
-        return jax.tree.unflatten(jax.tree.structure(shape), found.degrees)
 
 
 def rows_function(

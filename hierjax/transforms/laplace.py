@@ -23,14 +23,15 @@ from hierjax.effects.values import some_latents
 from hierjax.errors import ModelError
 from hierjax.linalg import Effects
 from hierjax.trace import abstract_trace
+from hierjax.transforms.placement import Placement
 from hierjax.transforms.quadrature import (
     Grid,
     element_groups,
     is_one_factor,
     quadrature,
 )
-from hierjax.transforms.recentre_plan import RecentrePlan, make_recentre_plan
-from hierjax.transforms.rows import Rows, rows_of
+from hierjax.transforms.recentre_plan import make_recentre_plan
+from hierjax.transforms.rows import Rows, log_outside, rows_of
 
 Values = Mapping[str, Any]
 
@@ -87,7 +88,7 @@ class Approximation:
     """
 
     fn: Callable[..., Any]
-    plan: RecentrePlan
+    plan: Placement
     by_group: bool
 
     def prepare(self, data: Values) -> Prepared:
@@ -138,7 +139,7 @@ class Approximation:
         value = mode.laplace
         if grid is not None and prepared.groups is not None:
             value = quadrature(rows, design, plan.layout, mode, prepared.groups, grid)
-        outside, log_prior = self._outside(hyper, data)
+        outside, log_prior = log_outside(self.fn, plan, hyper, data)
         missing = jnp.where(mode.converged & prepared.valid, 0.0, jnp.nan)
         return Evaluation(value + outside + missing, log_prior, mode)
 
@@ -148,20 +149,6 @@ class Approximation:
         white = plan.layout.site_values(mode.effects)
         placed = run_placed(self.fn, plan.by_name, white, hyper, data, whitened=True)
         return {name: placed.values[name] for name in plan.by_name}
-
-    def _outside(self, hyper: Values, data: Values) -> tuple[Array, Array]:
-        """Log densities that the effects do not enter: of observed sites, and of latent ones."""
-        zeros = {site.name: jnp.zeros(site.shape) for site in self.plan.sites}
-        placed = run_placed(self.fn, self.plan.by_name, zeros, hyper, data, whitened=True)
-        observed = prior = jnp.zeros(())
-        for name, log_density in placed.log_densities.items():
-            if name in self.plan.responses:
-                continue
-            if name in self.plan.latents:
-                prior += log_density
-            else:
-                observed += log_density
-        return observed, prior
 
 
 def approximate(fn: Callable[..., Any], data: Values, sites: Sequence[str] | None) -> Approximation:
@@ -209,10 +196,9 @@ def approximate(fn: Callable[..., Any], data: Values, sites: Sequence[str] | Non
     return Approximation(fn, plan, alone)
 
 
-def _separates(rows: Rows, plan: RecentrePlan) -> Array:
+def _separates(rows: Rows, plan: Placement) -> Array:
     """Probe the Hessian by the predictors near zero effects, and there where that is not finite."""
-    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
-    start = jnp.concatenate([jnp.ravel(each) for each in rows.predictors(zeros)])
+    start = jnp.concatenate([jnp.ravel(each) for each in rows.predictors(plan.zeros())])
     generator = np.random.default_rng(21)
     shift, direction = generator.normal(size=(2, start.size)).astype(start.dtype)
     near = start + 0.1 * shift

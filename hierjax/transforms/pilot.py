@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hierjax.effects import Design, run_placed
+from hierjax.effects import Design
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.likelihood import local_statistics
 from hierjax.effects.mode import Quadratic, condition, predict, quadratic_at, zero_effects
@@ -16,8 +16,8 @@ from hierjax.effects.values import constrain, free_shape, some_latents
 from hierjax.linalg import Effects, Statistics, Structure, conditional_mean
 from hierjax.optimise import STEPS, ascend, begin
 from hierjax.trace import abstract_trace
-from hierjax.transforms.recentre_plan import RecentrePlan
-from hierjax.transforms.rows import Rows, rows_of
+from hierjax.transforms.placement import Placement
+from hierjax.transforms.rows import Rows, log_outside, rows_of
 
 LONGEST = 4.0  # most that a predictor moves in one step, in its own units (log odds, log rate)
 
@@ -31,7 +31,7 @@ class _State(NamedTuple):
 
 
 def row_indexes(
-    fn: Callable[..., Any], plan: RecentrePlan, data: Mapping[str, Any]
+    fn: Callable[..., Any], plan: Placement, data: Mapping[str, Any]
 ) -> tuple[Array, ...]:
     """Group of every row, per factor; pure."""
     latents = some_latents(abstract_trace(fn, data), plan.by_name)
@@ -39,9 +39,7 @@ def row_indexes(
     return tuple(term.index for term in design_of(rows.predictors, plan.layout).terms)
 
 
-def find_pilot(
-    fn: Callable[..., Any], plan: RecentrePlan, data: Mapping[str, Any]
-) -> dict[str, Any]:
+def find_pilot(fn: Callable[..., Any], plan: Placement, data: Mapping[str, Any]) -> dict[str, Any]:
     """Gaussian that looks like the likelihood near a pilot mode; pure.
 
     Other latent sites h are moved towards the maximum of
@@ -71,8 +69,8 @@ def find_pilot(
         rows, design = at(free)
         log_density = rows.log_density(predict(design, effects))
         log_determinant = condition(near, design, structure).log_determinant
-        prior = _log_prior(fn, plan, latents, data)
-        return prior + log_jacobian + log_density - 0.5 * log_determinant
+        outside = sum(log_outside(fn, plan, latents, data))
+        return outside + log_jacobian + log_density - 0.5 * log_determinant
 
     def step(state: _State, _: None) -> tuple[_State, None]:
         effects, near = _newton(*at(state.free), structure, state.effects)
@@ -106,21 +104,9 @@ def _newton(
     return step, near
 
 
-def _log_prior(
-    fn: Callable[..., Any], plan: RecentrePlan, latents: Latents, data: Mapping[str, Any]
-) -> Array:
-    """Log density of all sites that the effects do not enter."""
-    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
-    densities = run_placed(fn, plan.by_name, zeros, latents, data, whitened=True).log_densities
-    return sum(
-        (value for name, value in densities.items() if name not in plan.responses),
-        start=jnp.zeros(()),
-    )
-
-
 def _statistics(
     fn: Callable[..., Any],
-    plan: RecentrePlan,
+    plan: Placement,
     latents: Latents,
     data: Mapping[str, Any],
     indexes: tuple[Array, ...],

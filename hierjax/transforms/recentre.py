@@ -42,7 +42,8 @@ from hierjax.linalg import (
     factorise,
 )
 from hierjax.transforms.pilot import find_pilot, row_indexes
-from hierjax.transforms.recentre_plan import RecentrePlan, make_recentre_plan
+from hierjax.transforms.placement import Placement
+from hierjax.transforms.recentre_plan import make_recentre_plan
 from hierjax.transforms.rows import rows_of
 
 RECENTRED = "hierjax_recentred"
@@ -70,7 +71,7 @@ class Recentred:
     """
 
     fn: Callable[..., Any]
-    plan: RecentrePlan
+    plan: Placement
     at: str = "pilot"
     steps: int = 3
     key = RECENTRED
@@ -128,8 +129,7 @@ class Recentred:
         """Gaussian approximation of the effects given h and y, in the units of the core."""
         plan = self.plan
         if self.at == "pilot":
-            zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
-            placed = run_placed(self.fn, plan.by_name, zeros, latents, data, whitened=False)
+            placed = run_placed(self.fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
             prior = deviation_prior(plan.layout, placed.gaussians, latents)
             return factorise(prepared["statistics"], prior, 1.0)
         rows = rows_of(self.fn, plan, latents, data)
@@ -143,7 +143,7 @@ class Recentred:
         return factorisation
 
 
-def _noise(plan: RecentrePlan, white: Mapping[str, Array]) -> Noise:
+def _noise(plan: Placement, white: Mapping[str, Array]) -> Noise:
     """Arrange standard normals of the sites in the order of the core."""
     structure = plan.layout.structure
     factors = [

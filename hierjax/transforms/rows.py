@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,21 +13,9 @@ from hierjax.cache import ProgramCache
 from hierjax.effects import EffectSite, run_placed
 from hierjax.effects.likelihood import unravel
 from hierjax.polynomial import Split, split
+from hierjax.transforms.placement import Placement
 
 _SPLITS = ProgramCache(size=32)
-
-
-class Placing(Protocol):
-    """What a plan says of the sites that are taken out."""
-
-    @property
-    def sites(self) -> tuple[EffectSite, ...]: ...  # noqa: D102
-
-    @property
-    def responses(self) -> tuple[str, ...]: ...  # noqa: D102
-
-    @property
-    def by_name(self) -> dict[str, EffectSite]: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +52,7 @@ class Rows:
 
 def rows_of(
     fn: Callable[..., Any],
-    plan: Placing,
+    plan: Placement,
     latents: Mapping[str, Any],
     data: Mapping[str, Any],
     *,
@@ -79,16 +67,29 @@ def rows_of(
     shapes = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), others
     )
-    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
 
     def build() -> Split:
         return rows_split(
-            fn, arguments, plan.by_name, zeros, shapes, plan.responses, whitened=whitened
+            fn, arguments, plan.by_name, plan.zeros(), shapes, plan.responses, whitened=whitened
         )
 
     leaves, tree = jax.tree.flatten(shapes)
     types = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
     return Rows(_SPLITS.get((fn, plan, whitened, arguments, tree, types), build), others)
+
+
+def log_outside(
+    fn: Callable[..., Any], plan: Placement, latents: Mapping[str, Any], data: Mapping[str, Any]
+) -> tuple[Array, Array]:
+    """Log densities that the effects do not enter: of observed sites, and of latent ones."""
+    placed = run_placed(fn, plan.by_name, plan.zeros(), latents, data, whitened=True)
+    observed = prior = jnp.zeros(())
+    for name, log_density in placed.log_densities.items():
+        if name in plan.latents and name not in plan.responses:
+            prior += log_density
+        elif name not in plan.responses:
+            observed += log_density
+    return observed, prior
 
 
 def rows_split(

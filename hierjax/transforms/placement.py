@@ -1,0 +1,42 @@
+"""What every plan says of the Gaussian sites that it takes out of a model."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array
+
+from hierjax.effects import EffectSite, Layout
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Gaussian sites taken out of a model; static and hashable.
+
+    Attributes
+    ----------
+    sites
+        The sites that are taken out.
+    latents
+        Names of the latent sites that stay.
+    layout
+        Factors and columns.
+    responses
+        Sites whose density depends on those taken out.
+    hidden
+        Deterministic sites that do.
+    """
+
+    sites: tuple[EffectSite, ...]
+    latents: tuple[str, ...]
+    layout: Layout
+    responses: tuple[str, ...]
+    hidden: frozenset[str]
+
+    @property
+    def by_name(self) -> dict[str, EffectSite]:
+        """The sites that are taken out, by name."""
+        return {site.name: site for site in self.sites}
+
+    def zeros(self) -> dict[str, Array]:
+        """Deviations, or standard normals, that are all zero."""
+        return {site.name: jnp.zeros(site.shape) for site in self.sites}
