@@ -16,19 +16,16 @@ doi:10.18637/jss.v067.i01.
 """
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro
-from jax import Array, core
-from numpyro import handlers
+from jax import Array
 
-from hierjax.arguments import Arguments, signature
+from hierjax.arguments import Arguments
 from hierjax.cache import ProgramCache
 from hierjax.density import even_batch
 from hierjax.effects import Design, Layout, run_placed
@@ -57,10 +54,11 @@ from hierjax.transforms.integrate_plan import (
     residual_of,
     scale_of,
 )
+from hierjax.transforms.placement import site_names
+from hierjax.transforms.prepared import ready
 from hierjax.transforms.rows import rows_of
 
 PREPARED = "hierjax_prepared"
-_PREPARED = ProgramCache(size=8)
 _SCALES = ProgramCache(size=32)
 
 
@@ -85,11 +83,21 @@ class Integrated:
     sites: tuple[str, ...] | None = None
     fixed_plan: Plan | None = None
     key = PREPARED
+    maker = "integrate"
 
     @property
     def __name__(self) -> str:
         """Name of the original function."""
         return getattr(self.fn, "__name__", type(self.fn).__name__)
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether it is decided what is integrated out."""
+        return self.fixed_plan is not None
+
+    def planned(self, data: Mapping[str, Any]) -> Self:
+        """Return the function with what is decided for such data."""
+        return dataclasses.replace(self, fixed_plan=self.plan(data))
 
     def plan(self, data: Mapping[str, Any]) -> Plan:
         """Decide what is integrated out, and how, for such data."""
@@ -111,8 +119,8 @@ class Integrated:
 
     def __call__(self, **data: Any) -> None:
         """Run the model with the effects integrated out."""
-        data, plan = self._prepared(data)
-        prepared = data.pop(PREPARED)
+        function, data = ready(self, data)
+        plan, prepared = function.plan(data), data.pop(PREPARED)
         values = run_outside(self.fn, plan.by_name, data, silent=plan.responses, hidden=plan.hidden)
         latents = {name: values[name] for name in plan.latents}
         log_density, _ = _marginal(self.fn, plan, latents, data, prepared)
@@ -122,52 +130,14 @@ class Integrated:
         self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Draw the effects given one draw of the other latent sites; every site of the model."""
-        data, plan = self._prepared(dict(data))
-        prepared = data.pop(PREPARED)
+        function, data = ready(self, data)
+        plan, prepared = function.plan(data), data.pop(PREPARED)
         own = {name: sites[name] for name in plan.latents}
         _, factorisation = _marginal(self.fn, plan, own, data, prepared)
         drawn = plan.layout.site_values(conditional_draw(factorisation, key))
         effects = {site.name: drawn[site.name] for site in plan.sites}
         placed = run_placed(self.fn, plan.by_name, effects, own, data, whitened=not plan.summed)
         return {**placed.values, **own}
-
-    def _prepared(self, data: dict[str, Any]) -> tuple[dict[str, Any], Plan]:
-        """Prepare data unless that is done; concrete data once, whoever traces this function."""
-        if PREPARED in data:
-            if self.fixed_plan is None:
-                raise ModelError("prepared data belong to an integrated function with its plan.")
-            return data, self.fixed_plan
-        if any(isinstance(leaf, core.Tracer) for leaf in jax.tree.leaves(data)):
-            if self.fixed_plan is None:
-                raise ModelError(
-                    "the structure of an integrated model is read from concrete data, and these "
-                    "are traced. Give some when it is made: hierjax.integrate(fn, data=...)."
-                )
-            with handlers.block():
-                return self.prepare(data), self.fixed_plan
-
-        def build() -> tuple[dict[str, Any], Plan]:
-            # The data are concrete, whatever program or handler is running us.
-            with core.eval_context(), handlers.block():
-                plan = self.plan(data)
-                fixed = dataclasses.replace(self, fixed_plan=plan)
-                arguments = Arguments.of(data)
-                run = jax.jit(lambda arrays: fixed.prepare(arguments.rebuild(arrays))[PREPARED])
-                return run(arguments.arrays(data)), plan
-
-        identity = (self, _digest(data), jnp.result_type(float).name)
-        prepared, plan = _PREPARED.get(identity, build)
-        return {**data, PREPARED: prepared}, plan
-
-
-def _digest(data: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return a hashable stand-in for concrete data, by content."""
-    arguments = Arguments.of(data)
-    arrays = arguments.arrays(data)
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return arguments, signature(arrays), digest.digest()
 
 
 def _prepare_summed(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -339,10 +309,8 @@ def integrate(
     ----------
     Lai, Sheldon and Domke (2024), arXiv:2410.24079.
     """
-    function = Integrated(fn, None if sites is None else tuple(sites))
-    if data is None:
-        return function
-    return dataclasses.replace(function, fixed_plan=function.plan(data))
+    function = Integrated(fn, site_names(sites))
+    return function if data is None else function.planned(data)
 
 
 def recover(
@@ -381,8 +349,8 @@ def recover(
         `draws` lacks a remaining site, or its leading axes differ between sites.
     """
     trace = abstract_trace(fn.fn, data)
-    prepared, plan = fn._prepared(dict(data))
-    fixed = dataclasses.replace(fn, fixed_plan=plan)
+    fixed, prepared = ready(fn, data)
+    plan = fixed.plan(prepared)
     missing = [name for name in plan.latents if name not in draws]
     if missing:
         raise ModelError(

@@ -15,6 +15,7 @@ from hierjax.transforms.integrate_plan import make_plan
 from hierjax.transforms.laplace import approximate
 from hierjax.transforms.marginal import LogMarginal
 from hierjax.transforms.noncentre import group_effects
+from hierjax.transforms.placement import site_names
 from hierjax.transforms.settle import rough_fit
 
 METHODS = ("auto", "laplace", "quadrature")
@@ -84,9 +85,9 @@ def log_marginal(
     if order is not None:
         checks.positive_int("order", order)
     fn, data = _function_and_data(model, data)
-    if isinstance(sites, str):
-        sites = (sites,)
-    chosen = group_effects(abstract_trace(fn, data)) if sites is None else tuple(sites)
+    chosen = site_names(sites)
+    if chosen is None:
+        chosen = group_effects(abstract_trace(fn, data))
     approximation = approximate(fn, data, chosen or None)
     arguments = Arguments.of(data)
     arrays = arguments.arrays(data)

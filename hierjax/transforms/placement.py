@@ -1,6 +1,7 @@
 """What every plan says of the Gaussian sites that it takes out of a model."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array
@@ -40,3 +41,10 @@ class Placement:
     def zeros(self) -> dict[str, Array]:
         """Deviations, or standard normals, that are all zero."""
         return {site.name: jnp.zeros(site.shape) for site in self.sites}
+
+
+def site_names(sites: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return a user's choice of sites, of which one may come as a string; None leaves it open."""
+    if sites is None:
+        return None
+    return (sites,) if isinstance(sites, str) else tuple(sites)

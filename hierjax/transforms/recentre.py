@@ -20,13 +20,12 @@ doi:10.1214/088342307000000014.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
-from numpyro import handlers
 
 from hierjax import checks
 from hierjax.effects.design import design_of
@@ -42,7 +41,8 @@ from hierjax.linalg import (
     factorise,
 )
 from hierjax.transforms.pilot import find_pilot, row_indexes
-from hierjax.transforms.placement import Placement
+from hierjax.transforms.placement import Placement, site_names
+from hierjax.transforms.prepared import ready
 from hierjax.transforms.recentre_plan import make_recentre_plan
 from hierjax.transforms.rows import rows_of
 
@@ -63,47 +63,67 @@ class Recentred:
     fn
         The original model function.
     plan
-        Which sites are recentred.
+        Which sites are recentred, and how; None if that is read from the data at the first call.
     at
         "pilot" or "newton".
     steps
         Newton steps at every h, for "newton".
+    sites
+        Names of the sites to recentre; None for all that should be.
     """
 
     fn: Callable[..., Any]
-    plan: Placement
+    plan: Placement | None = None
     at: str = "pilot"
     steps: int = 3
+    sites: tuple[str, ...] | None = None
     key = RECENTRED
+    maker = "recentre"
 
     @property
     def __name__(self) -> str:
         """Name of the original function."""
         return getattr(self.fn, "__name__", type(self.fn).__name__)
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether it is decided what is recentred."""
+        return self.plan is not None
+
+    def planned(self, data: Mapping[str, Any]) -> Self:
+        """Return the function with what is decided for such data."""
+        return self if self.is_planned else dataclasses.replace(self, plan=self._plan(data))
+
+    def _plan(self, data: Mapping[str, Any]) -> Placement:
+        plan = self.plan or make_recentre_plan(self.fn, data, self.sites)
+        if plan is None:
+            raise ModelError(
+                "there is nothing to recentre: the model has no Normal or MultivariateNormal site "
+                "in a plate whose distribution depends on other latent sites."
+            )
+        return plan
+
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return `data` with the Gaussian approximation at the pilot mode; a pure function."""
+        plan = self._plan(data)
         if self.at == "pilot":
-            prepared = find_pilot(self.fn, self.plan, data)
+            prepared = find_pilot(self.fn, plan, data)
         else:
-            prepared = {"indexes": row_indexes(self.fn, self.plan, data)}
+            prepared = {"indexes": row_indexes(self.fn, plan, data)}
         return {**data, RECENTRED: prepared}
 
     def recover(
         self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Return the sites: those recentred are deterministic sites already."""
-        del key, data
-        white = {f"{name}_recentred" for name in self.plan.by_name}
+        del key
+        white = {f"{name}_recentred" for name in self._plan(data).by_name}
         return {name: value for name, value in sites.items() if name not in white}
 
     def __call__(self, **data: Any) -> None:
         """Run the model with its effects recentred."""
-        plan = self.plan
-        if RECENTRED not in data:
-            with handlers.block():
-                data = self.prepare(data)
-        prepared = data.pop(RECENTRED)
+        function, data = ready(self, data)
+        plan, prepared = function._plan(data), data.pop(RECENTRED)
         values = run_outside(self.fn, plan.by_name, data, silent=plan.responses, hidden=plan.hidden)
         latents = {name: values[name] for name in plan.latents}
         white: dict[str, Any] = {
@@ -113,7 +133,7 @@ class Recentred:
             )
             for site in plan.sites
         }
-        factorisation = self._approximate(latents, data, prepared)
+        factorisation = self._approximate(plan, latents, data, prepared)
         effects = conditional_map(factorisation, _noise(plan, white), whitened=True)
         standard = plan.layout.site_values(effects)
         placed = run_placed(self.fn, plan.by_name, standard, latents, data, whitened=True)
@@ -124,10 +144,13 @@ class Recentred:
         numpyro.factor(f"{plan.responses[0]}_recentred", log_density + 0.5 * change)
 
     def _approximate(
-        self, latents: Mapping[str, Any], data: Mapping[str, Any], prepared: Mapping[str, Any]
+        self,
+        plan: Placement,
+        latents: Mapping[str, Any],
+        data: Mapping[str, Any],
+        prepared: Mapping[str, Any],
     ) -> Factorisation:
         """Gaussian approximation of the effects given h and y, in the units of the core."""
-        plan = self.plan
         if self.at == "pilot":
             placed = run_placed(self.fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
             prior = deviation_prior(plan.layout, placed.gaussians, latents)
@@ -163,7 +186,7 @@ def _squares(values: Mapping[str, Array]) -> Array:
 def recentre(
     fn: Callable[..., Any],
     *,
-    data: Mapping[str, Any],
+    data: Mapping[str, Any] | None = None,
     sites: Sequence[str] | None = None,
     at: str = "pilot",
     steps: int = 3,
@@ -180,7 +203,9 @@ def recentre(
     fn
         NumPyro function, called as `fn(**data)`.
     data
-        Its arguments: the structure is read from them.
+        Its arguments. The structure (what is nested, which rows share a group) is read from
+        concrete data at the first call; give them here if the function is to be called inside your
+        own `jit` or `vmap` with traced data, or with data from its `prepare`.
     sites
         Normal or MultivariateNormal sites; by default all group effects and the Gaussian
         coefficients that enter the same linear predictors.
@@ -199,7 +224,8 @@ def recentre(
     Raises
     ------
     ModelError
-        There are no group effects, or a site cannot be recentred; the message says why.
+        When first called, or here with `data`: there are no group effects, or a site cannot be
+        recentred; the message says why.
     SettingsError
         `at` or `steps` is out of range.
 
@@ -209,10 +235,5 @@ def recentre(
     """
     checks.one_of("at", at, AT)
     checks.positive_int("steps", steps)
-    plan = make_recentre_plan(fn, data, sites)
-    if plan is None:
-        raise ModelError(
-            "there is nothing to recentre: the model has no Normal or MultivariateNormal site in a "
-            "plate whose distribution depends on other latent sites."
-        )
-    return Recentred(fn, plan, at, steps)
+    function = Recentred(fn, None, at, steps, site_names(sites))
+    return function if data is None else function.planned(data)

@@ -47,15 +47,14 @@ def make_recentre_plan(
             return None
         chosen = _sharing(Trial(fn, data, trace, tuple(known.values())), effects)
     else:
-        wanted = (sites,) if isinstance(sites, str) else tuple(sites)
-        for name in wanted:
+        for name in sites:
             if name not in known:
                 raise ModelError(
                     f"site {name!r} cannot be recentred: it is no Normal or MultivariateNormal "
                     "latent site without mask or scale. Those of the model are "
                     f"{', '.join(known) or 'none'}."
                 )
-        chosen = tuple(known[name] for name in known if name in wanted)
+        chosen = tuple(known[name] for name in known if name in sites)
     return _plan(Trial(fn, data, trace, chosen))
 
 
