@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from jax import Array
 
@@ -12,6 +12,8 @@ from hierjax.trace import abstract_trace
 from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.integrate_plan import make_plan
 from hierjax.transforms.noncentre import NonCentred, group_effects
+from hierjax.transforms.placement import Placement
+from hierjax.transforms.prepared import Transformed, ready
 from hierjax.transforms.recentre import Recentred, recentre
 from hierjax.transforms.recentre_plan import make_recentre_plan
 from hierjax.transforms.rescale import Rescaled, positive_sites
@@ -20,16 +22,11 @@ EFFECTS = ("auto", "integrate", "recentre", "centred", "noncentred")
 INTEGRATED, RECENTRED, NONCENTRED = "integrated", "recentred", "noncentred"
 
 Effects = str | Mapping[str, str]
+P = TypeVar("P", bound=Placement)
 
 
-class Stage(Protocol):
+class Stage(Transformed, Protocol):
     """A transform with arrays of its own, that it makes from the data once."""
-
-    key: str
-
-    def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the data with the arrays added under `key`; a pure function."""
-        ...
 
     def recover(
         self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
@@ -84,10 +81,11 @@ def choose_coordinates(
     fn, data
         NumPyro function and its (concrete) arguments.
     effects
-        "auto" integrates out what can be; if nothing can, it recentres. "integrate", "recentre",
-        "noncentred" and "centred" force one treatment of all group effects. A mapping of sites to
-        those words forces single ones; the others are treated as by "auto", and are recentred
-        together with a site that is to be.
+        "auto" integrates out what can be, recentres the group effects that are left, and
+        non-centres those that cannot be recentred. "integrate", "recentre", "noncentred" and
+        "centred" force one treatment of all group effects. A mapping of sites to those words forces
+        single ones; the others are treated as by "auto", and are recentred together with a site
+        that is to be.
 
     Raises
     ------
@@ -102,8 +100,8 @@ def choose_coordinates(
     coordinates = Coordinates(fn)
     if effects not in ("noncentred", "recentre") and "recentre" not in forced.values():
         coordinates = _integrated(fn, data, effects, forced)
-    if effects != "noncentred" and not coordinates.choices:
-        coordinates = _recentred(fn, data, effects, forced)
+    if effects != "noncentred":
+        coordinates = _recentred(coordinates, fn, data, effects, forced)
     return _rescaled(_noncentred(coordinates, fn, data, forced), fn, data)
 
 
@@ -138,9 +136,9 @@ def _integrated(
         wanted = list(group_effects(abstract_trace(fn, data)))
     if wanted:
         make_plan(fn, data, wanted, left_out=kept)  # raises with the reason if one cannot be
-    plan = make_plan(fn, data, left_out=kept)
-    if plan is not None and not set(wanted) <= set(plan.by_name):
-        plan = make_plan(fn, data, wanted, left_out=kept)
+    plan = _if_possible(make_plan, fn, data, kept)
+    if plan is None or not set(wanted) <= set(plan.by_name):
+        plan = make_plan(fn, data, wanted, left_out=kept) if wanted else None
     if plan is not None and not plan.latents:
         if wanted:
             raise ModelError(
@@ -155,21 +153,51 @@ def _integrated(
 
 
 def _recentred(
-    fn: Callable[..., Any], data: Mapping[str, Any], effects: Effects, forced: Mapping[str, str]
+    coordinates: Coordinates,
+    fn: Callable[..., Any],
+    data: Mapping[str, Any],
+    effects: Effects,
+    forced: Mapping[str, str],
 ) -> Coordinates:
-    wanted = [name for name, word in forced.items() if word == "recentre"]
-    kept = {name for name, word in forced.items() if word != "recentre"}
+    """Recentre the group effects that are left, in the model without those integrated out."""
     if effects == "recentre":
         stage = recentre(fn, data=data)
     else:
-        plan = make_recentre_plan(fn, data, left_out=kept)
-        found = () if plan is None else tuple(plan.by_name)
-        if not set(wanted) <= set(found):
-            plan = make_recentre_plan(fn, data, (*found, *wanted), left_out=kept)
+        wanted = [name for name, word in forced.items() if word == "recentre"]
+        kept = {name for name, word in forced.items() if word != "recentre"}
+        kept |= {name for name, _ in coordinates.choices}
+        if not wanted and kept.issuperset(group_effects(abstract_trace(fn, data))):
+            return coordinates
+        for each in coordinates.stages:
+            _, data = ready(each, data)
+        plan = _recentre_plan(coordinates.fn, data, wanted, kept)
         if plan is None:
-            return Coordinates(fn)
-        stage = Recentred(fn, plan)
-    return Coordinates(stage, (stage,), tuple((site.name, RECENTRED) for site in stage.plan.sites))
+            return coordinates
+        stage = Recentred(coordinates.fn, plan)
+    assert stage.plan is not None
+    recentred = tuple((site.name, RECENTRED) for site in stage.plan.sites)
+    return Coordinates(stage, (*coordinates.stages, stage), (*coordinates.choices, *recentred))
+
+
+def _recentre_plan(
+    fn: Callable[..., Any], data: Mapping[str, Any], wanted: list[str], kept: set[str]
+) -> Placement | None:
+    """Plan for the sites that are wanted, and for all others that can be recentred with them."""
+    plan = _if_possible(make_recentre_plan, fn, data, kept)
+    found = () if plan is None else tuple(plan.by_name)
+    if set(wanted) <= set(found):
+        return plan
+    return make_recentre_plan(fn, data, (*found, *wanted), left_out=kept)
+
+
+def _if_possible(
+    make: Callable[..., P | None], fn: Callable[..., Any], data: Mapping[str, Any], kept: set[str]
+) -> P | None:
+    """Plan for all sites that can be treated; None where that fails, since nobody asked for it."""
+    try:
+        return make(fn, data, left_out=kept)
+    except ModelError:
+        return None
 
 
 def _noncentred(

@@ -86,8 +86,6 @@ def make_plan(
 def _named(
     trace: ModelTrace, known: Mapping[str, EffectSite], sites: Sequence[str]
 ) -> tuple[EffectSite, ...]:
-    if isinstance(sites, str):
-        sites = (sites,)
     for name in sites:
         found = trace.sites.get(name)
         if found is None or found.kind != "latent":

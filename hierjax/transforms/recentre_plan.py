@@ -5,7 +5,7 @@ from typing import Any
 
 from hierjax.effects import EffectSite, gaussian_sites
 from hierjax.errors import ModelError
-from hierjax.trace import abstract_trace
+from hierjax.trace import ModelTrace, abstract_trace
 from hierjax.transforms.noncentre import group_effects
 from hierjax.transforms.placement import Placement
 from hierjax.transforms.trial import Trial
@@ -45,7 +45,8 @@ def make_recentre_plan(
         effects = tuple(known[name] for name in group_effects(trace) if name in known)
         if not effects:
             return None
-        chosen = _sharing(Trial(fn, data, trace, tuple(known.values())), effects)
+        shared = _sharing(Trial(fn, data, trace, tuple(known.values())), effects)
+        chosen = _together(fn, data, trace, shared)
     else:
         for name in sites:
             if name not in known:
@@ -74,9 +75,27 @@ def _sharing(trial: Trial, effects: tuple[EffectSite, ...]) -> tuple[EffectSite,
     return tuple(site for site in trial.sites if site.name in chosen)
 
 
+def _together(
+    fn: Callable[..., Any], data: Data, trace: ModelTrace, sites: tuple[EffectSite, ...]
+) -> tuple[EffectSite, ...]:
+    """Sites without those that the scale of another depends on."""
+    chosen: tuple[EffectSite, ...] = sites
+    if _varying(Trial(fn, data, trace, sites)):
+        chosen = ()
+        for site in reversed(sites):  # a site comes after those that its scale depends on
+            if not _varying(Trial(fn, data, trace, (site, *chosen))):
+                chosen = (site, *chosen)
+    return chosen
+
+
+def _varying(trial: Trial) -> list[str]:
+    """Names of the sites whose scale depends on another."""
+    return [name for name, degree in trial.degrees.roots.items() if degree > 0]
+
+
 def _plan(trial: Trial) -> Placement:
     """Lay the sites out for the core."""
-    varying = [name for name, degree in trial.degrees.roots.items() if degree > 0]
+    varying = _varying(trial)
     if varying:
         raise ModelError(
             f"site {varying[0]!r} cannot be recentred together with "
