@@ -13,7 +13,7 @@ from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.integrate_plan import make_plan
 from hierjax.transforms.noncentre import NonCentred, group_effects
 from hierjax.transforms.placement import Placement
-from hierjax.transforms.prepared import Transformed, ready
+from hierjax.transforms.prepared import ready
 from hierjax.transforms.recentre import Recentred, recentre
 from hierjax.transforms.recentre_plan import make_recentre_plan
 from hierjax.transforms.rescale import Rescaled, positive_sites
@@ -25,8 +25,14 @@ Effects = str | Mapping[str, str]
 P = TypeVar("P", bound=Placement)
 
 
-class Stage(Transformed, Protocol):
+class Stage(Protocol):
     """A transform with arrays of its own, that it makes from the data once."""
+
+    key: str
+
+    def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the data with the arrays added under `key`; a pure function."""
+        ...
 
     def recover(
         self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
@@ -169,7 +175,8 @@ def _recentred(
         if not wanted and kept.issuperset(group_effects(abstract_trace(fn, data))):
             return coordinates
         for each in coordinates.stages:
-            _, data = ready(each, data)
+            if isinstance(each, Integrated):
+                _, data = ready(each, data)
         plan = _recentre_plan(coordinates.fn, data, wanted, kept)
         if plan is None:
             return coordinates
@@ -209,6 +216,10 @@ def _noncentred(
     """Non-centre the group effects that are left, but for those forced to stay as written."""
     trace = abstract_trace(fn, data)
     done = {name for name, _ in coordinates.choices}
+    for stage in coordinates.stages:  # the density of a response is in that of the stage
+        plan = stage.fixed_plan if isinstance(stage, Integrated) else None
+        plan = stage.plan if isinstance(stage, Recentred) else plan
+        done.update(() if plan is None else plan.responses)
     sites = tuple(
         name for name in group_effects(trace) if name not in done and forced.get(name) != "centred"
     )

@@ -19,6 +19,7 @@ from hierjax.effects.response import NormalRows, normal_rows
 from hierjax.errors import ModelError
 from hierjax.polynomial import Separable, separable, split
 from hierjax.trace import ModelTrace, abstract_trace
+from hierjax.transforms.noncentre import without_parents
 from hierjax.transforms.placement import Placement
 from hierjax.transforms.trial import Trial
 
@@ -98,7 +99,7 @@ def _named(
                 f"site {name!r} cannot be integrated out: it is {found.text}, and only Normal and "
                 "MultivariateNormal sites without mask or scale can be."
             )
-    return tuple(known[name] for name in known if name in set(sites))
+    return _among(known, sites)
 
 
 def _largest(
@@ -107,15 +108,19 @@ def _largest(
     """Find a set that can be integrated out: all, or what is left without those that cannot be."""
     if not known:
         return None
-    reading = _Reading(fn, data, trace, tuple(known.values()))
-    if not reading.is_quadratic():
-        chosen: tuple[EffectSite, ...] = ()
+    chosen = set(known)
+    if not _Reading(fn, data, trace, tuple(known.values())).is_quadratic():
+        chosen = set()
         for site in sorted(known.values(), key=lambda each: -each.size):
-            if _Reading(fn, data, trace, (*chosen, site)).is_quadratic():
-                chosen = (*chosen, site)
-        in_order = tuple(known[name] for name in known if known[name] in chosen)
-        reading = _Reading(fn, data, trace, in_order)
+            if _Reading(fn, data, trace, (*_among(known, chosen), site)).is_quadratic():
+                chosen.add(site.name)
+    chosen = without_parents(trace, chosen)
+    reading = _Reading(fn, data, trace, _among(known, chosen))
     return reading if any(site.groups > 1 for site in reading.sites) else None
+
+
+def _among(known: Mapping[str, EffectSite], names: Collection[str]) -> tuple[EffectSite, ...]:
+    return tuple(site for name, site in known.items() if name in names)
 
 
 class _Reading(Trial):

@@ -10,7 +10,7 @@ Papaspiliopoulos, Roberts and Skold (2007), doi:10.1214/088342307000000014.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 import jax.numpy as jnp
@@ -70,6 +70,19 @@ def group_effects(trace: ModelTrace) -> tuple[str, ...]:
         and site.distribution in REPARAMETRISERS
         and any(trace.sites[parent].kind != "observed" for parent in site.parents)
     )
+
+
+def without_parents(trace: ModelTrace, sites: Collection[str]) -> set[str]:
+    """Leave out of `sites` those that group effects which stay depend on.
+
+    So these keep a density of their own, whatever is done with them.
+    """
+    found, left = set(), set(sites)
+    while found != left:
+        found = left
+        stay = [trace.sites[name] for name in group_effects(trace) if name not in found]
+        left = found.difference(*(site.parents for site in stay))
+    return left
 
 
 def noncentre(

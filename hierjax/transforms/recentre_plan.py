@@ -6,7 +6,7 @@ from typing import Any
 from hierjax.effects import EffectSite, gaussian_sites
 from hierjax.errors import ModelError
 from hierjax.trace import ModelTrace, abstract_trace
-from hierjax.transforms.noncentre import group_effects
+from hierjax.transforms.noncentre import group_effects, without_parents
 from hierjax.transforms.placement import Placement
 from hierjax.transforms.trial import Trial
 
@@ -46,7 +46,11 @@ def make_recentre_plan(
         if not effects:
             return None
         shared = _sharing(Trial(fn, data, trace, tuple(known.values())), effects)
-        chosen = _together(fn, data, trace, shared)
+        together = _together(fn, data, trace, shared)
+        names = without_parents(trace, {site.name for site in together})
+        chosen = tuple(site for site in together if site.name in names)
+        if not chosen:
+            return None
     else:
         for name in sites:
             if name not in known:

@@ -11,9 +11,16 @@ from hierjax.errors import ModelError, SettingsError
 from hierjax.transforms.coordinates import choose_coordinates
 from hierjax.transforms.rescale import RESCALED
 from tests import models
-from tests.transforms.cases import CASES
+from tests.transforms.cases import CASES, GROUPED, several_memberships
 from tests.transforms.dense import joint
-from tests.transforms.test_recentre import BINARY, NUMBERS, counts, logistic_slopes
+from tests.transforms.test_recentre import (
+    BINARY,
+    NUMBERS,
+    counts,
+    location_and_scale,
+    logistic_slopes,
+    scale_of_scale,
+)
 
 GAUSSIAN = CASES["heavy-tailed coefficient"]()
 BOTH = CASES["two sites on a factor"]()
@@ -46,6 +53,36 @@ CHOICES = {  # function, data, effects -> treatment of each site
         BINARY,
         {"effect": "recentre"},
         {"b": "recentred", "effect": "recentred"},
+    ),
+    "recentred beside integrated": (
+        location_and_scale,
+        GROUPED,
+        "auto",
+        {"mu": "integrated", "u": "integrated", "log_scale": "recentred", "v": "recentred"},
+    ),
+    "non-centred beside integrated": (
+        location_and_scale,
+        GROUPED,
+        {"v": "noncentred"},
+        {"mu": "integrated", "u": "integrated", "v": "noncentred"},
+    ),
+    "parent forced out": (
+        location_and_scale,
+        GROUPED,
+        {"log_scale": "integrate"},
+        {"log_scale": "integrated", "mu": "recentred", "u": "recentred"},
+    ),
+    "scale of a scale": (
+        scale_of_scale,
+        NUMBERS,
+        "auto",
+        {"u": "recentred", "v": "noncentred"},
+    ),
+    "too many for a dense matrix": (
+        several_memberships,
+        {"y": np.zeros(4), "weights": np.full((4, 600), 1 / 600)},
+        "auto",
+        {"effect": "noncentred"},
     ),
     "recentred though Gaussian": (
         GAUSSIAN.fn,
@@ -129,6 +166,22 @@ def test_every_treatment_has_the_same_posterior(effects):
     assert kept.mean() > 0.8
     reference = _reference()
     gap = (table["mean"] - reference["mean"]).abs() / np.hypot(table["mcse"], reference["mcse"])
+    assert gap[kept].max() < 4.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("effects", [{"v": "noncentred"}, "auto"])
+def test_effects_beside_integrated_ones_have_the_posterior_of_the_model_as_written(effects):
+    settings = hj.NUTS(chains=2, warmup=500, draws=1000)
+    model = hj.Model(location_and_scale, GROUPED)
+    tables = [
+        hj.fit(model, method=settings, effects=each, seed=seed, progress=False).diagnostics().table
+        for seed, each in enumerate((effects, "noncentred"))
+    ]
+    ours, theirs = tables
+    kept = (ours["ess_bulk"] > 200) & (theirs["ess_bulk"] > 200)
+    assert kept.mean() > 0.8
+    gap = (ours["mean"] - theirs["mean"]).abs() / np.hypot(ours["mcse"], theirs["mcse"])
     assert gap[kept].max() < 4.5
 
 

@@ -50,6 +50,28 @@ def crossed_and_nested(y, group, num_groups):
         numpyro.sample("y", dist.BinomialLogits(logits, 5), obs=y)
 
 
+def location_and_scale(y, group, num_groups):
+    """Normal rows whose mean and log sd differ between groups: the means integrate out."""
+    mu = numpyro.sample("mu", dist.Normal(0.0, 2.0))
+    log_scale = numpyro.sample("log_scale", dist.Normal(0.0, 1.0))
+    sd = numpyro.sample("sd", dist.HalfNormal(1.0).expand([2]).to_event(1))
+    with numpyro.plate("group", num_groups):
+        u = numpyro.sample("u", dist.Normal(mu, sd[0]))
+        v = numpyro.sample("v", dist.Normal(log_scale, sd[1]))
+    with numpyro.plate("rows", y.shape[0]):
+        numpyro.sample("y", dist.Normal(u[group], jnp.exp(v[group])), obs=y)
+
+
+def scale_of_scale(y, group, num_groups):
+    """The sd of an effect depends on another effect."""
+    sd = numpyro.sample("sd", dist.HalfNormal(1.0))
+    with numpyro.plate("group", num_groups):
+        v = numpyro.sample("v", dist.Normal(0.0, sd))
+        u = numpyro.sample("u", dist.Normal(0.0, jnp.exp(v)))
+    with numpyro.plate("rows", y.shape[0]):
+        numpyro.sample("y", dist.Poisson(jnp.exp(u[group])), obs=y)
+
+
 BINARY = {**ROWS, "y": (ROWS["y"] > np.median(ROWS["y"])).astype(int)}
 NUMBERS = {**GROUPED, "y": np.arange(len(GROUPED["y"])) % 5}
 FIXED = {  # function, data, recentred sites
@@ -64,7 +86,12 @@ def library(name):
     return case.fn, case.data, None
 
 
-EXAMPLES = {**{name: lambda n=name: FIXED[n] for name in FIXED}, **{
+def beside_integrated():
+    function = hj.integrate(location_and_scale, data=GROUPED)
+    return function, function.prepare(GROUPED), ("log_scale", "v")
+
+
+EXAMPLES = {"beside integrated": beside_integrated, **{n: lambda n=n: FIXED[n] for n in FIXED}, **{
     name: lambda n=name: library(n)
     for name in ("hierarchical_linear", "test_scores", "eight_schools", "pastes", "two responses")
 }}  # fmt: skip
@@ -80,8 +107,8 @@ GRID = [
 @pytest.mark.parametrize(("name", "at"), GRID)
 def test_density_law(name, at):
     """log p(h, z) = log p(h, u(z), y) + log |du/dz|, by an automatic Jacobian."""
-    fn, data, sites = EXAMPLES[name]()
     with jax.enable_x64(True):
+        fn, data, sites = EXAMPLES[name]()
         function = hj.recentre(fn, data=data, at=at)
         if sites is not None:
             assert tuple(function.plan.by_name) == sites
@@ -167,6 +194,29 @@ def test_deterministic_sites_are_those_of_the_original():
     expected = effect[group, 0] + effect[group, 1] * BINARY["x"]
     np.testing.assert_allclose(trace["logits"]["value"], expected, rtol=1e-5)
     assert trace["effect"]["type"] == "deterministic"
+
+
+def test_the_plan_is_read_at_the_first_call_with_concrete_data():
+    function = hj.recentre(counts)
+    given = hj.recentre(counts, data=NUMBERS)
+    assert function.plan is None
+    latents = {"sd": 0.7, "rate_recentred": 0.3, "effect_recentred": np.linspace(-1, 1, 5)}
+    expected = joint(given, given.prepare(NUMBERS), latents)
+    np.testing.assert_allclose(joint(function, NUMBERS, latents), expected, rtol=1e-5)
+    with pytest.raises(ModelError, match="data="):
+        jax.jit(lambda y: joint(function, {**NUMBERS, "y": y}, latents))(NUMBERS["y"])
+    with pytest.raises(ModelError, match="data="):
+        joint(function, given.prepare(NUMBERS), latents)
+
+
+def test_one_site_may_be_a_string():
+    assert tuple(hj.recentre(counts, data=NUMBERS, sites="effect").plan.by_name) == ("effect",)
+
+
+def test_sites_whose_scale_depends_on_another_are_not_recentred_with_it():
+    assert tuple(hj.recentre(scale_of_scale, data=NUMBERS).plan.by_name) == ("u",)
+    with pytest.raises(ModelError, match="scale depends"):
+        hj.recentre(scale_of_scale, data=NUMBERS, sites=["u", "v"])
 
 
 def test_the_pilot_can_be_mapped_over_data_sets():
