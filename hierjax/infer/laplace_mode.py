@@ -74,18 +74,20 @@ def search_points(search: Search, noise: Array) -> Array:
     The noise may be the same in every batch.
     """
     batch, size = noise.shape
+    precision = np.dtype(noise.dtype)  # constants of another would not be converted under jit
 
     def scatter() -> Array:
         return jnp.where(jnp.arange(batch)[:, None] == 0, 0.0, SCATTER_SD * noise)
 
     def differences() -> Array:
-        steps = np.zeros((batch, size))
+        steps = np.zeros((batch, size), precision)
         steps[: len(_axes_and_pairs(size))] = STEP * _axes_and_pairs(size)
         return search.centre + jnp.asarray(steps) @ search.scale.T
 
     def candidates() -> Array:
-        damped = search.slope / (1.0 + jnp.asarray(_DAMPINGS)[:, None] / search.stretch)
-        steps = jnp.reshape(jnp.asarray(_LENGTHS)[:, None, None] * damped, (-1, size))
+        dampings, lengths = _DAMPINGS.astype(precision), _LENGTHS.astype(precision)
+        damped = search.slope / (1.0 + dampings[:, None] / search.stretch)
+        steps = jnp.reshape(lengths[:, None, None] * damped, (-1, size))
         return search.centre + jnp.concatenate([steps, noise[len(steps) :]]) @ search.scale.T
 
     return jax.lax.switch(search.phase, (scatter, differences, candidates))
