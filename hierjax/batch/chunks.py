@@ -78,11 +78,10 @@ class _Block:
     """The compiled functions of one block of lanes."""
 
     program: Program
-    lanes: int
     start: Callable[..., Any]
     advance: Callable[..., Any]
     finish: Callable[..., Any]
-    report: Callable[..., Any]
+    done: Callable[..., Any]
     records: Any
 
 
@@ -130,7 +129,7 @@ def _run_block(
         if chunk >= program.num_discarded:
             records.append(jax.device_get(record))
         report((chunk + 1) / program.num_chunks)
-        if np.all(block.report(state).get("done", False)):
+        if np.all(block.done(state)):
             break
     stacked = jax.tree_util.tree_map(
         lambda whole, *parts: np.stack(parts, axis=1) if parts else np.zeros(whole.shape),
@@ -163,8 +162,8 @@ def _compile(spec: Spec, arrays: Arrays, lanes: int) -> _Block:
         )
 
     compiled_finish = jax.jit(finish).lower(keys, state, records, arrays).compile()
-    report = jax.jit(jax.vmap(program.report)).lower(state).compile()
-    return _Block(program, lanes, start, advance, compiled_finish, report, records)
+    done = jax.jit(jax.vmap(lambda state: jnp.asarray(program.report(state).get("done", False))))
+    return _Block(program, start, advance, compiled_finish, done.lower(state).compile(), records)
 
 
 def bound_program(spec: Spec, arrays: Arrays) -> Program:
