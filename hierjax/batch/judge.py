@@ -139,12 +139,25 @@ def _weight_problems(facts: _Facts) -> list[str]:
 
 
 def _of_weights(chunk: Chunk) -> list[dict[str, Any]]:
+    """Judge the weights: as the method recorded them, else those of the draws."""
+    recorded = {
+        name: np.asarray(chunk.trace.get(name, ())) for name in ("effective_draws", "k_hat")
+    }
     found = []
-    for weights in np.asarray(chunk.stats["log_weight"]):
-        size = weight_ess(weights)
-        sizes = {"ess_bulk": size, "ess_tail": size}
-        found.append({**sizes, "k_hat": pareto_k(weights), "approximate": True})
+    for place, weights in enumerate(np.asarray(chunk.stats["log_weight"])):
+        last = {name: _last(values[place]) for name, values in recorded.items() if values.size}
+        size = last.get("effective_draws", np.nan)
+        size = weight_ess(weights) if np.isnan(size) else size
+        k_hat = last.get("k_hat", np.nan)
+        k_hat = pareto_k(weights) if np.isnan(k_hat) else k_hat
+        found.append({"ess_bulk": size, "ess_tail": size, "k_hat": k_hat, "approximate": True})
     return found
+
+
+def _last(values: np.ndarray) -> float:
+    """Last number of a record; NaN if nothing was recorded."""
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if finite.size else float("nan")
 
 
 def _of_chains(chunk: Chunk, judged: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
