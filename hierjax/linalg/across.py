@@ -17,6 +17,12 @@ Across = Array | Cells
 CHUNK = 8  # rows summed at a time
 
 
+def whole(across: Across) -> Array:
+    """Return the array, which it is wherever more than one level is eliminated."""
+    assert not isinstance(across, Cells)
+    return across
+
+
 def spread(across: Array, block: Array) -> Array:
     """Multiply each group's (m, q) by its block: (m, q, J) and (q, r, J) -> (m, r, J)."""
     q = across.shape[1]
@@ -43,8 +49,7 @@ def change_of(matrix: Array, across: Across, block: Array, change: Across) -> Ar
     """Return <Q a K, da> for a symmetric Q, (m, m), and K, (q, q, J)."""
     if isinstance(across, Cells) and isinstance(change, Cells):
         return across.change(matrix, block, change)
-    assert isinstance(across, Array) and isinstance(change, Array)
-    return jnp.sum(spread(_left(matrix, across), block) * change)
+    return jnp.sum(spread(_left(matrix, whole(across)), block) * whole(change))
 
 
 def from_rest(across: Across, vector: Array) -> Array:

@@ -203,7 +203,7 @@ def _bordered(statistics: Statistics) -> _System:
 
 def _without_innermost(system: _System, covariance: Array) -> _System:
     """Return what is left when the innermost level is eliminated; covariance is K, (q, q, J)."""
-    up, across = system.up[0], system.across[0]
+    up, across = system.up[0], products.whole(system.across[0])
     above = _System(
         own=system.own[1:],
         up=system.up[1:],
@@ -236,7 +236,7 @@ def _less_carried(
         for old, link in zip(above.up[step], up[step + 1 :], strict=True)
     ]
     own = less(above.own[step], blocks.multiply(up[step], turned))
-    spread = less(above.across[step], products.spread(across, turned))
+    spread = less(products.whole(above.across[step]), products.spread(across, turned))
     return dataclasses.replace(
         above,
         own=_put(above.own, step, own),
