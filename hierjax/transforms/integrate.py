@@ -56,7 +56,7 @@ from hierjax.transforms.integrate_plan import (
 )
 from hierjax.transforms.placement import site_names
 from hierjax.transforms.prepared import ready
-from hierjax.transforms.rows import rows_of
+from hierjax.transforms.rows import built_once, rows_of
 
 PREPARED = "hierjax_prepared"
 _SCALES = ProgramCache(size=32)
@@ -222,8 +222,7 @@ def _summed_factorisation(
     data: Mapping[str, Any],
     statistics: Statistics,
 ) -> Factorisation:
-    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
-    placed = run_placed(fn, plan.by_name, zeros, latents, data, whitened=False)
+    placed = run_placed(fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
     prior = deviation_prior(plan.layout, placed.gaussians, latents)
     return factorise(statistics, prior, _scale(fn, plan, latents, data).number)
 
@@ -232,8 +231,7 @@ def _weights(
     fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
 ) -> Array:
     """Precision of each row beside the one unknown scale; 0 where a mask leaves a row out."""
-    zeros = {site.name: jnp.zeros(site.shape) for site in plan.sites}
-    placed = run_placed(fn, plan.by_name, zeros, latents, data, whitened=False)
+    placed = run_placed(fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
     response = plan.responses[0]
     rows = normal_rows(placed.distributions[response], placed.values[response])
     known = _scale(fn, plan, latents, data).known
@@ -249,18 +247,14 @@ def _scale(
     arguments = Arguments.of(data)
     given = {name: jnp.asarray(latents[name]) for name in plan.latents}
     arrays = tuple(map(jnp.asarray, arguments.arrays(data)))
-    shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), (given, arrays)
-    )
 
-    def build() -> Separable | None:
-        return scale_of(fn, plan.by_name, arguments, plan.responses[0], *shapes)
+    def build(shapes: Any) -> Separable:
+        found = scale_of(fn, plan.by_name, arguments, plan.responses[0], *shapes)
+        assert found is not None  # the plan says that rows can be summed
+        return found
 
-    leaves, tree = jax.tree.flatten(shapes)
-    types = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
-    found = _SCALES.get((fn, plan, arguments, tree, types), build)
-    assert found is not None  # the plan says that rows can be summed
-    return found.product(given, arrays)
+    separable = built_once(_SCALES, (fn, plan, arguments), (given, arrays), build)
+    return separable.product(given, arrays)
 
 
 def integrate(

@@ -64,18 +64,25 @@ def rows_of(
     """
     arguments = Arguments.of(data)
     others = (dict(latents), tuple(map(jnp.asarray, arguments.arrays(data))))
-    shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), others
-    )
 
-    def build() -> Split:
+    def build(shapes: Any) -> Split:
         return rows_split(
             fn, arguments, plan.by_name, plan.zeros(), shapes, plan.responses, whitened=whitened
         )
 
+    return Rows(built_once(_SPLITS, (fn, plan, whitened, arguments), others, build), others)
+
+
+def built_once(
+    cache: ProgramCache, key: tuple[Any, ...], values: Any, build: Callable[[Any], Any]
+) -> Any:
+    """Return what `build` makes of the shapes of `values`, once for each key and shapes."""
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), values
+    )
     leaves, tree = jax.tree.flatten(shapes)
     types = tuple((leaf.shape, leaf.dtype.name) for leaf in leaves)
-    return Rows(_SPLITS.get((fn, plan, whitened, arguments, tree, types), build), others)
+    return cache.get((*key, tree, types), lambda: build(shapes))
 
 
 def log_outside(
