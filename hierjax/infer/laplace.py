@@ -121,9 +121,11 @@ class Laplace:
         layout = _Layout.of(self, positive_elements(density, fn, data))
 
         def advance(run: "_Run", arrays: Arrays) -> tuple["_Run", None]:
-            return jax.lax.cond(
-                run.done, lambda run: run, lambda run: _work(density, layout, run, arrays), run
-            ), None
+            def work(run: _Run) -> _Run:
+                return _work(density, layout, run, arrays)
+
+            after = jax.lax.cond(run.done, lambda run: run, work, run)
+            return after._replace(chunk=run.chunk + 1), None
 
         return Program(
             start=lambda key, arrays: _start(layout, key),
@@ -164,7 +166,8 @@ class _Run(NamedTuple):
     """
 
     keys: Array  # one a chunk, and one to resample with
-    chunk: Array
+    chunk: Array  # counts on when all is done: the same for every data set of a batch
+    rounds: Array
     search: Search
     scale: Scale
     proposals: Mixture
@@ -195,6 +198,7 @@ def _start(layout: _Layout, key: Array) -> _Run:
     run = _Run(
         keys=jax.random.split(key, rounds + 2),
         chunk=jnp.asarray(0),
+        rounds=jnp.asarray(0),
         search=begin_search(size),
         scale=straight(size),
         proposals=Mixture(
@@ -252,7 +256,7 @@ def _work(density: Density, layout: _Layout, run: _Run, arrays: Arrays) -> _Run:
     nothing = jnp.full(layout.points, -jnp.inf)
     carry = (jnp.asarray(0), run.search, run.scale, nothing)
     _, search, scale, values = jax.lax.while_loop(unfinished, batch, carry)
-    run = run._replace(chunk=run.chunk + 1, search=search, scale=scale)
+    run = run._replace(search=search, scale=scale)
     return jax.lax.cond(
         searching,
         lambda: _begin_rounds(layout, run),
@@ -294,8 +298,9 @@ def _begin_rounds(layout: _Layout, run: _Run) -> _Run:
 
 def _end_round(layout: _Layout, run: _Run, places: Array, values: Array) -> _Run:
     """Weigh all points so far, judge the weights, and fit the next proposal."""
-    current = run.chunk - 2  # one chunk was the search, and this one is counted already
+    current = run.chunk - 1
     run = run._replace(
+        rounds=current + 1,
         points=run.points.at[current].set(places),
         log_target=run.log_target.at[current].set(values),
         log_proposal=_log_proposals(run, places, current),
@@ -315,7 +320,7 @@ def _end_round(layout: _Layout, run: _Run, places: Array, values: Array) -> _Run
     # Looked at after every round, k-hat would pass by chance some time: it has to pass twice.
     trusted = (k_hat < LARGEST_K_HAT) & ((current == 0) | (before < LARGEST_K_HAT))
     covered = trusted & (share >= LEAST_SHARE) & (effective >= TOO_FEW)
-    last = run.chunk > layout.most_rounds
+    last = current + 1 >= layout.most_rounds
     return run._replace(
         proposals=_with_round(run.proposals, following, proposal),
         log_weight=smoothed,
@@ -346,7 +351,7 @@ def _log_proposals(run: _Run, places: Array, current: Array) -> Array:
 
 def _log_weights(run: _Run) -> Array:
     """Log weights of the points of all rounds, -inf for those that were not run."""
-    rounds = jnp.maximum(run.chunk - 1, 1)
+    rounds = jnp.maximum(run.rounds, 1)
     log_weight = run.log_target - (run.log_proposal - jnp.log(rounds))
     is_run = jnp.arange(len(log_weight)) < rounds
     found = is_run[:, None] & jnp.isfinite(log_weight)
@@ -401,8 +406,8 @@ def _with_round(proposals: Mixture, index: Array, new: Mixture) -> Mixture:
 
 
 def _report(run: _Run) -> dict[str, Any]:
-    last = jnp.maximum(run.chunk - 2, 0)
-    searched = run.chunk > 1
+    last = jnp.maximum(run.rounds - 1, 0)
+    searched = run.rounds > 0
     return {
         "phase": "importance sampling",
         "done": run.done,
