@@ -105,7 +105,12 @@ def test_data_lists_and_shows_data_sets(monkeypatch, capsys):
 
 @pytest.mark.parametrize("seconds", [2.0, 15.0], ids=["at the start", "inside XLA"])
 def test_ctrl_c_leaves_nothing_half_written(tmp_path, seconds):
-    command = [sys.executable, "-m", "hierjax", "fit", RADON, "--data", "radon"]
+    # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from hierjax.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program, "fit", RADON, "--data", "radon"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [*command, "--draws", "1000000", "--out", "results"],
@@ -114,8 +119,6 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, seconds):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs the tests in the background lets its children ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     process.stdout.readline()  # the levels are printed: the fit begins
