@@ -165,7 +165,7 @@ def test_a_seed_fixes_the_draws_and_another_changes_them(run_target):
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize("size", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_gaussians_of_other_sizes(size):
     scale = np.tril(np.random.default_rng(size).normal(size=(size, size))) + 2.0 * np.eye(size)
     data = {"mean": np.linspace(-9.0, 9.0, size), "scale": scale}
@@ -298,6 +298,7 @@ def test_single_precision():
     assert abs(found.draws["mu"].mean() - mu) < 4 * mu_sd / np.sqrt(size)
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_each_data_set_gives_alone_and_no_spread_between_groups_is_fine():
     """The middle data set has all groups equal: its posterior of the sd leans on zero."""
     sets = np.stack([models.SCHOOLS_Y, np.full(8, 5.0), 10.0 * models.SCHOOLS_Y])
