@@ -94,7 +94,7 @@ def fit(
         No chain found a start with a finite log density.
     """
     model = _as_model(model, data, formula_options)
-    chosen = _as_method(method)
+    chosen = as_method(method)
     checks.one_of("dtype", dtype, DTYPES)
     checks.positive_int("seed", seed, minimum=0)
     with jax.enable_x64(dtype == "float64"):
@@ -116,7 +116,7 @@ def fit(
         seconds={"compile": compile_seconds, "run": run_seconds},
         status=tuple(int(code) for code in draws.status),
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
-        trace={name: _recorded(values) for name, values in draws.trace.items()},
+        trace={name: recorded(values) for name, values in draws.trace.items()},
     )
     return Posterior(model, draws.sites, draws.stats, info)
 
@@ -141,7 +141,7 @@ def sampler(
     run
         `run(key, data=None)`; without data the model's own are used.
     """
-    chosen = _as_method(method)
+    chosen = as_method(method)
     coordinates = _coordinates(model, chosen, effects)
     given = Arguments.of(model.data)
     keep = _site_names(model)
@@ -164,7 +164,7 @@ def sampler(
         kept = program.num_chunks - program.num_discarded
         state, records = jax.lax.scan(chunk, state, length=kept)
         draws = program.finish(state, records, values)
-        return _named(_recovered(coordinates, draws, key, prepared), keep)
+        return named(recovered(coordinates, draws, key, prepared), keep)
 
     return run
 
@@ -223,7 +223,14 @@ def _check_options(options: Mapping[str, Any]) -> None:
         raise SettingsError(f"`fit` has no option `{name}`. {remedy}")
 
 
-def _as_method(method: str | Method) -> Method:
+def as_method(method: str | Method) -> Method:
+    """Return the settings that a name stands for; settings stay what they are.
+
+    Raises
+    ------
+    SettingsError
+        An unknown name, or something else.
+    """
     if isinstance(method, str):
         return METHODS[checks.one_of("method", method, METHODS)]()
     if isinstance(method, type) or not hasattr(method, "program"):
@@ -263,10 +270,10 @@ def _prepared(coordinates: Coordinates, data: Mapping[str, Any]) -> dict[str, An
     return {**data, **PROGRAMS.get(identity, build)(arrays)}
 
 
-def _recovered(
+def recovered(
     coordinates: Coordinates, draws: Draws, key: jax.Array, data: Mapping[str, Any]
 ) -> Draws:
-    """Bring the sites that the coordinates removed back into every draw."""
+    """Bring the sites that the coordinates removed back into every draw; pure."""
     if not coordinates.stages:
         return draws
     shape = next(iter(draws.stats.values())).shape[:2]
@@ -278,8 +285,8 @@ def _recovered(
         (keys, flat),
         batch_size=even_batch(count),
     )
-    named = {name: value.reshape(*shape, *value.shape[1:]) for name, value in sites.items()}
-    return dataclasses.replace(draws, sites=named)
+    shaped = {name: value.reshape(*shape, *value.shape[1:]) for name, value in sites.items()}
+    return dataclasses.replace(draws, sites=shaped)
 
 
 def _site_names(model: Model) -> frozenset[str]:
@@ -288,7 +295,8 @@ def _site_names(model: Model) -> frozenset[str]:
     return frozenset(site.name for site in sites if site.kind in ("latent", "deterministic"))
 
 
-def _named(draws: Draws, keep: frozenset[str]) -> Draws:
+def named(draws: Draws, keep: frozenset[str]) -> Draws:
+    """Return the draws of the sites `keep` alone."""
     sites = {name: value for name, value in draws.sites.items() if name in keep}
     return dataclasses.replace(draws, sites=sites)
 
@@ -327,7 +335,7 @@ def _compile(
 
         def finish(key: Any, state: Any, records: Any, arrays: Any) -> Draws:
             draws = program.finish(state, records, arrays)
-            return _named(_recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
+            return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
 
         compiled_finish = jax.jit(finish).lower(key, state, records, arrays).compile()
         return _Compiled(program, start, advance, compiled_finish, records)
@@ -367,8 +375,8 @@ def _run(
     return compiled.finish(key, state, records, arrays)
 
 
-def _recorded(values: np.ndarray) -> tuple[float, ...]:
-    """Values of a record as plain numbers, without the places that were never reached."""
+def recorded(values: np.ndarray) -> tuple[float, ...]:
+    """Return values of a record as plain numbers, without places that were never reached."""
     flat = np.ravel(values)
     return tuple(float(value) for value in flat[np.isfinite(flat)])
 

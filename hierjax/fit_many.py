@@ -17,7 +17,7 @@ from hierjax.batch.result import Batch, Fitted
 from hierjax.batch.run import Settings, run_bucket
 from hierjax.batch.sites import KEEP
 from hierjax.errors import HierjaxError, SettingsError
-from hierjax.fit import DTYPES, _as_method
+from hierjax.fit import DTYPES, as_method
 from hierjax.infer.program import Method
 from hierjax.model import Model
 from hierjax.progress import ProgressDisplay
@@ -134,7 +134,7 @@ def _settings(
     checks.positive_int("retries", retries, minimum=0)
     if chunk is not None:
         checks.positive_int("chunk", chunk)
-    return Settings(_as_method(method), effects, keep, seed, chunk, budget, retries)
+    return Settings(as_method(method), effects, keep, seed, chunk, budget, retries)
 
 
 def _fit(read: list[Read], settings: Settings, display: ProgressDisplay) -> Results:

@@ -16,7 +16,7 @@ import numpy as np
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
 from hierjax.draws import Draws
-from hierjax.fit import _named, _recovered
+from hierjax.fit import named, recovered
 from hierjax.infer.program import Method, Program
 from hierjax.transforms.coordinates import Coordinates
 
@@ -186,9 +186,9 @@ def _finish(
 ) -> tuple[Draws, dict[str, jax.Array]]:
     """Draws of one data set, with the sites that are to be summarised summed up."""
     draws = program.finish(state, records, arrays)
-    whole = _recovered(spec.coordinates, draws, key, spec.arguments.rebuild(arrays))
+    whole = recovered(spec.coordinates, draws, key, spec.arguments.rebuild(arrays))
     summaries = {name: _summary(whole.sites[name]) for name in sorted(spec.summarised)}
-    return _named(whole, spec.sites), summaries
+    return named(whole, spec.sites), summaries
 
 
 def _summary(values: Any) -> jax.Array:

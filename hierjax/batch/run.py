@@ -16,7 +16,7 @@ from hierjax.batch.judge import Verdict, judge
 from hierjax.batch.result import Fitted
 from hierjax.batch.sites import BucketSites
 from hierjax.errors import FileError, HierjaxError, SettingsError
-from hierjax.fit import _recorded
+from hierjax.fit import recorded
 from hierjax.infer.program import Method
 from hierjax.ragged import Sizes
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
@@ -224,7 +224,7 @@ def _one(
         stats={name: values[position] for name, values in chunk.stats.items()},
         summaries={name: cut(name, values, 1) for name, values in chunk.summaries.items()},
         status=tuple(int(code) for code in chunk.status[position]),
-        trace={name: _recorded(values[position]) for name, values in chunk.trace.items()},
+        trace={name: recorded(values[position]) for name, values in chunk.trace.items()},
         verdict=verdict,
         settings=lot.spec.method,
         effects=dict(lot.spec.coordinates.choices),

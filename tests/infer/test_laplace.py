@@ -15,34 +15,14 @@ import pytest
 from numpyro.distributions import constraints
 
 import hierjax as hj
-from hierjax.arguments import Arguments
 from hierjax.draws import Status
 from hierjax.errors import FitError, ModelError, SettingsError
 from hierjax.infer.laplace_mode import begin_search, scale_tril, search_on, search_points
 from hierjax.infer.laplace_proposal import Mixture, draw, log_density, noise_columns, refit
 from tests import models
 from tests.helpers import assert_same_posterior, reference_moments
+from tests.infer.runner import Runner
 from tests.reference.cases import CASES
-
-
-class Runner:
-    """A program compiled once and driven by hand, so that a test can change key and data."""
-
-    def __init__(self, method, fn, data):
-        self.arguments = Arguments.of(data)
-        self.program = method.program(fn, data)
-        self.start = jax.jit(self.program.start)
-        self.advance = jax.jit(self.program.advance)
-        self.finish = jax.jit(lambda state, arrays: self.program.finish(state, None, arrays))
-
-    def __call__(self, data, seed=0):
-        arrays = tuple(map(jnp.asarray, self.arguments.arrays(data)))
-        state = self.start(jax.random.key(seed), arrays)
-        for _ in range(self.program.num_chunks):
-            state, _ = self.advance(state, arrays)
-            if bool(self.program.report(state)["done"]):
-                break
-        return jax.device_get(self.finish(state, arrays))
 
 
 @pytest.fixture(autouse=True)

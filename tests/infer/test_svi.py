@@ -8,7 +8,6 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from hierjax.arguments import Arguments
 from hierjax.draws import Status
 from hierjax.errors import SettingsError
 from hierjax.fit import sampler
@@ -16,28 +15,9 @@ from hierjax.infer.svi import CHUNK, SVI
 from hierjax.infer.svi_guides import divergence, make_guide
 from hierjax.model import Model
 from tests import models
+from tests.infer.runner import Runner
 
 NAMES = ("normal", "lowrank", "multivariate")
-
-
-class Runner:
-    """A program compiled once and driven by hand, so that a test can change key and data."""
-
-    def __init__(self, method, fn, data):
-        self.arguments = Arguments.of(data)
-        self.program = method.program(fn, data)
-        self.start = jax.jit(self.program.start)
-        self.advance = jax.jit(self.program.advance)
-        self.finish = jax.jit(lambda state, arrays: self.program.finish(state, None, arrays))
-
-    def __call__(self, data, seed=0):
-        arrays = tuple(map(jnp.asarray, self.arguments.arrays(data)))
-        state = self.start(jax.random.key(seed), arrays)
-        for _ in range(self.program.num_chunks):
-            state, _ = self.advance(state, arrays)
-            if bool(self.program.report(state)["done"]):
-                break
-        return jax.device_get(self.finish(state, arrays))
 
 
 @pytest.fixture(autouse=True)
