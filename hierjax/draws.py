@@ -84,8 +84,6 @@ class FitInfo:
         What the method recorded on its way, e.g. "elbo" -> one value per record.
     index
         Place of the data set in a batch: its key is `fold_in(key(seed), index)`; None outside one.
-    notes
-        What there is to say about how the method was chosen, a sentence each.
     """
 
     method: str
@@ -98,4 +96,3 @@ class FitInfo:
     versions: Mapping[str, str]
     trace: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     index: int | None = None
-    notes: tuple[str, ...] = ()

@@ -70,9 +70,10 @@ def fit(
         The same seed, model, data and settings give the same draws.
     effects
         How group effects are treated. `"auto"` integrates them out where the response is Gaussian
-        given them, exactly, and draws them back; other group effects are sampled as standardised
-        deviations from their level's mean. `"integrate"`, `"noncentred"` and `"centred"` (as the
-        model writes them) force one treatment; a mapping of site to word forces single sites.
+        given them, exactly, and draws them back; it recentres other group effects on what the data
+        say of them, or, where they cannot be, samples them as standardised deviations from their
+        level's mean. `"integrate"`, `"recentre"`, `"noncentred"` and `"centred"` (as the model
+        writes them) force one treatment; a mapping of site to word forces single sites.
         Whatever is chosen, the posterior is that of the model as written, with all its sites.
     progress
         Show a progress bar on standard error.

@@ -260,3 +260,13 @@ def _copies(rows: int, num_groups: int) -> int:
     """
     num_groups = max(num_groups, 1)
     return max(1, min(rows // (32 * num_groups), max(8, 4096 // num_groups)))
+
+
+def take_groups(values: Array, index: Array) -> Array:
+    """`take` along the last axis: (..., J) and index (n,) give (..., n)."""
+    return jnp.moveaxis(take(jnp.moveaxis(values, -1, 0), index), 0, -1)
+
+
+def sum_groups(values: Array, index: Array, num_groups: int) -> Array:
+    """`group_sum` along the last axis: (..., n) gives (..., num_groups)."""
+    return jnp.moveaxis(group_sum(jnp.moveaxis(values, -1, 0), index, num_groups), 0, -1)

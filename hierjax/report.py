@@ -20,7 +20,7 @@ def report_text(model: Model, draws: Arrays, stats: Arrays, info: FitInfo) -> st
     """Return summary, how the model was fitted, and the verdict, ready to print."""
     table = summary_table(model, draws, info=info, stats=stats)
     verdict = diagnose(model, draws, stats, info).verdict
-    how = [fit_text(draws, info), *effects_text(info), *info.notes]
+    how = [fit_text(draws, info), *effects_text(info)]
     return "\n".join([summary_text(table), "", *how, verdict])
 
 

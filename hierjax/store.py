@@ -202,8 +202,7 @@ def _check_proof(
 def _info(stored: Mapping[str, Any]) -> FitInfo:
     """Rebuild `FitInfo` from JSON, which knows no tuples."""
     trace = {name: tuple(values) for name, values in stored["trace"].items()}
-    tuples = {name: tuple(stored.get(name, ())) for name in ("status", "notes")}
-    return FitInfo(**{**stored, **tuples, "trace": trace})
+    return FitInfo(**{**stored, "status": tuple(stored["status"]), "trace": trace})
 
 
 def _check_format(path: Path, header: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hierjax.groups import sum_groups, take_groups
 from hierjax.linalg import blocks
 from hierjax.linalg.blocks import sum_all
 
@@ -62,13 +63,13 @@ class Cells:
 
     def outer(self, block: Array) -> Array:
         """Sum a K a' over groups: (q, q, J) -> (m, m)."""
-        at, size = self.pattern, self.values.shape[0] * self.groups
+        at, size = self.pattern, self._size
         spread = blocks.multiply(self.dense, block)
         corner = jnp.matmul(_flat(spread), _flat(self.dense).T, precision="highest")
         strip = self._sum_rows(
             blocks.multiply(self.values, blocks.transpose(self._to_cells(spread)))
         )
-        first, second = self.values[..., at.first], self.values[..., at.second]
+        first, second = self._pairs()
         between = block[..., at.group[at.first]] * at.share
         parts = blocks.multiply(blocks.multiply(first, between), blocks.transpose(second))
         index = self._places(at.first)[:, None] * size + self._places(at.second)[None]
@@ -77,11 +78,10 @@ class Cells:
 
     def quadratic(self, matrix: Array) -> Array:
         """Return a' Q a of each group for a symmetric Q: (m, m) -> (q, q, J)."""
-        at, (large, strip, corner) = self.pattern, self._cut(matrix)
-        first, second = self.values[..., at.first], self.values[..., at.second]
-        between = large[self._places(at.first)[:, None], self._places(at.second)[None]] * at.share
+        large, strip, corner = self._cut(matrix)
+        (first, second), between = self._pairs(), self._between_pairs(large)
         parts = blocks.multiply(blocks.multiply(blocks.transpose(first), between), second)
-        whole = self._sum_groups(parts, at.group[at.first])
+        whole = self._sum_groups(parts, self.pattern.group[self.pattern.first])
         crossed = blocks.multiply(self._from_large(strip), self.dense)
         own = blocks.multiply(blocks.transpose(self.dense), _left(corner, self.dense))
         return whole + blocks.transpose(whole) + crossed + blocks.transpose(crossed) + own
@@ -91,8 +91,7 @@ class Cells:
         at, (large, strip, corner) = self.pattern, self._cut(matrix)
         dense = blocks.transpose(self._from_large(strip)) + _left(corner, self.dense)
         total = jnp.sum(blocks.multiply(dense, block) * change.dense)
-        first, second = self.values[..., at.first], self.values[..., at.second]
-        between = large[self._places(at.first)[:, None], self._places(at.second)[None]] * at.share
+        (first, second), between = self._pairs(), self._between_pairs(large)
         seen = jnp.zeros_like(self.values)
         seen = seen.at[..., at.first].add(blocks.multiply(between, second))
         seen = seen.at[..., at.second].add(blocks.multiply(blocks.transpose(between), first))
@@ -124,13 +123,23 @@ class Cells:
     def _size(self) -> int:
         return self.values.shape[0] * self.groups
 
+    def _pairs(self) -> tuple[Array, Array]:
+        """Values of both cells of each pair, (r, q, p)."""
+        return self.values[..., self.pattern.first], self.values[..., self.pattern.second]
+
+    def _between_pairs(self, large: Array) -> Array:
+        """Entries of a matrix of the large factor's effects between the cells of each pair."""
+        at = self.pattern
+        rows, columns = self._places(at.first), self._places(at.second)
+        return large[rows[:, None], columns[None]] * at.share
+
     def _places(self, cells: Array) -> Array:
         """Rows of the large factor's effects in given cells, (r, ...)."""
         effects = jnp.arange(self.values.shape[0])
         return effects[:, None] * self.groups + self.pattern.row[cells]
 
     def _to_cells(self, values: Array) -> Array:
-        return values[..., self.pattern.group]
+        return take_groups(values, self.pattern.group)
 
     def _to_strip(self, strip: Array) -> Array:
         """Rows of a strip (r R, d) at the cells, (r, d, n)."""
@@ -143,23 +152,19 @@ class Cells:
         return self._sum_groups(products, self.pattern.group)
 
     def _sum_groups(self, values: Array, index: Array) -> Array:
-        total = jnp.zeros((*values.shape[:-1], self.dense.shape[-1]), values.dtype)
-        return total.at[..., index].add(values, indices_are_sorted=True)
+        return sum_groups(values, index, self.dense.shape[-1])
 
     def _sum_rows(self, values: Array) -> Array:
         """Sum cells (r, k, n) by the group of the large factor, (r R, k)."""
-        total = jnp.zeros((*values.shape[:-1], self.groups), values.dtype)
-        total = total.at[..., self.pattern.row].add(values)
+        total = sum_groups(values, self.pattern.row, self.groups)
         return jnp.swapaxes(total, 1, 2).reshape(-1, values.shape[1])
 
     def _joined(self, large: Array, strip: Array, corner: Array) -> Array:
         """Put a symmetric matrix together in the order of its rows."""
-        top = self._between(strip.T, corner[:, : self.start], corner[:, self.start :])
-        middle = self._between(large, strip[:, : self.start], strip[:, self.start :])
-        return jnp.concatenate([top[: self.start], middle, top[self.start :]])
-
-    def _between(self, middle: Array, before: Array, after: Array) -> Array:
-        return jnp.concatenate([before, middle, after], axis=1)
+        start = self.start
+        top = jnp.concatenate([corner[:, :start], strip.T, corner[:, start:]], axis=1)
+        middle = jnp.concatenate([strip[:, :start], large, strip[:, start:]], axis=1)
+        return jnp.concatenate([top[:start], middle, top[start:]])
 
     def _cut(self, matrix: Array) -> tuple[Array, Array, Array]:
         """Cut a symmetric matrix: large by large, large by dense, dense by dense."""

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
+from hierjax.groups import take_groups
 from hierjax.linalg import blocks
 from hierjax.linalg.across import from_rest
 from hierjax.linalg.eliminate import Factorisation, Level
 from hierjax.linalg.prior import multiply_rest
-from hierjax.linalg.statistics import take_groups
 from hierjax.linalg.structure import Structure
 
 

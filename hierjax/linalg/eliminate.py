@@ -20,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hierjax.groups import sum_groups
 from hierjax.linalg import across as products
 from hierjax.linalg import blocks
 from hierjax.linalg.deviance import Outer, deviance, without_level
 from hierjax.linalg.prior import Prior, Root, relative_root
 from hierjax.linalg.rest import dense_forms, dense_system
-from hierjax.linalg.statistics import Statistics, shift_response, sum_groups
+from hierjax.linalg.statistics import Statistics, shift_response
 from hierjax.linalg.structure import Structure
 
 

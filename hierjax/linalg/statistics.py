@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hierjax.groups import group_sum, take
+from hierjax.groups import sum_groups, take_groups
 from hierjax.linalg.across import Across, from_rest, to_rest
 from hierjax.linalg.structure import Structure
 
@@ -149,13 +149,3 @@ def shift_response(
     return dataclasses.replace(
         statistics, response=response, rest_response=rest_response, total=total
     )
-
-
-def take_groups(values: Array, index: Array) -> Array:
-    """`take` along the last axis: (..., J) and index (n,) give (..., n)."""
-    return jnp.moveaxis(take(jnp.moveaxis(values, -1, 0), index), 0, -1)
-
-
-def sum_groups(values: Array, index: Array, num_groups: int) -> Array:
-    """`group_sum` along the last axis: (..., n) gives (..., num_groups)."""
-    return jnp.moveaxis(group_sum(jnp.moveaxis(values, -1, 0), index, num_groups), 0, -1)
