@@ -13,8 +13,13 @@ class Runner:
         self.arguments = Arguments.of(data)
         self.program = method.program(fn, data)
         self.start = jax.jit(self.program.start)
-        self.advance = jax.jit(self.program.advance)
+        self.traces = 0
+        self.advance = jax.jit(self._advance)
         self.finish = jax.jit(lambda state, arrays: self.program.finish(state, None, arrays))
+
+    def _advance(self, state, arrays):
+        self.traces += 1  # runs when it is traced, so once for each program compiled
+        return self.program.advance(state, arrays)
 
     def __call__(self, data, seed=0):
         arrays = tuple(map(jnp.asarray, self.arguments.arrays(data)))
