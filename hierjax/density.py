@@ -66,6 +66,29 @@ class Density:
         data = self.arguments.rebuild(arrays)
         return -jnp.asarray(potential_energy(self.fn, (), data, self.split(position)))
 
+    def log_parts(self, position: Array, arrays: Arrays) -> tuple[Array, Array]:
+        """Log density of the data given the sites at `position`, and log prior of those; scalars.
+
+        The prior is that of the constrained values: without a Jacobian.
+        """
+        free = self.split(position)
+
+        def value_of(site: Any) -> Any:
+            if site["type"] == "sample" and site["name"] in free:
+                return biject_to(site["fn"].support)(free[site["name"]])
+            return None
+
+        fn = handlers.substitute(handlers.seed(self.fn, rng_seed=0), substitute_fn=value_of)
+        with handlers.block():
+            sites = handlers.trace(fn).get_trace(**self.arguments.rebuild(arrays))
+        parts = {True: jnp.zeros(()), False: jnp.zeros(())}
+        for site in sites.values():
+            if site["type"] == "sample":
+                log_density = site["fn"].log_prob(site["value"])
+                log_density = log_density if site["scale"] is None else site["scale"] * log_density
+                parts[site["is_observed"]] += jnp.sum(log_density)
+        return parts[True], parts[False]
+
     def constrain(self, position: Array, arrays: Arrays) -> dict[str, Array]:
         """Latent and deterministic sites, by name, at `position`."""
         data = self.arguments.rebuild(arrays)

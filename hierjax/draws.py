@@ -50,12 +50,16 @@ class Draws:
     trace
         What a method recorded on its way, e.g. "elbo" -> array of shape (chain, record); NaN where
         it stopped before a record was made.
+    estimates
+        Of a method that estimates a point: site name -> estimate and standard error, shape
+        (2, *site shape); an error is NaN where there is none.
     """
 
     sites: Mapping[str, Array | np.ndarray]
     stats: Mapping[str, Array | np.ndarray]
     status: Array | np.ndarray
     trace: Mapping[str, Array | np.ndarray] = dataclasses.field(default_factory=dict)
+    estimates: Mapping[str, Array | np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +88,8 @@ class FitInfo:
         What the method recorded on its way, e.g. "elbo" -> one value per record.
     index
         Place of the data set in a batch: its key is `fold_in(key(seed), index)`; None outside one.
+    estimates
+        Of a method that estimates a point: site -> estimate and standard error, (2, *site shape).
     """
 
     method: str
@@ -96,3 +102,4 @@ class FitInfo:
     versions: Mapping[str, str]
     trace: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     index: int | None = None
+    estimates: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)

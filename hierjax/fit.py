@@ -17,6 +17,7 @@ from hierjax.cache import ProgramCache
 from hierjax.density import even_batch
 from hierjax.draws import STATUS_MESSAGE, Draws, FitInfo, Status
 from hierjax.errors import FitError, SettingsError
+from hierjax.infer.empirical_bayes import EmpiricalBayes
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.program import Method, Program
@@ -27,6 +28,7 @@ from hierjax.progress import ProgressDisplay
 from hierjax.threads import single_threaded_blas
 from hierjax.trace import abstract_trace
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
+from hierjax.transforms.point import point_coordinates
 from hierjax.transforms.rescale import Rescaled
 from hierjax.validation import validate
 
@@ -35,6 +37,7 @@ METHODS: Mapping[str, Callable[[], Method]] = {
     "nuts": NUTS,
     "laplace": Laplace,
     "svi": SVI,
+    "empirical_bayes": EmpiricalBayes,
 }
 DTYPES = ("float64", "float32")
 FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype")
@@ -64,8 +67,8 @@ def fit(
     data
         Data frame of a formula. For a `Model`: other data for the same model, or None.
     method
-        `"auto"`, `"nuts"`, `"laplace"` or `"svi"`, or a settings object such as
-        `NUTS(chains=2, draws=500)`. `"auto"` is NUTS.
+        `"auto"`, `"nuts"`, `"laplace"`, `"svi"` or `"empirical_bayes"`, or a settings object such
+        as `NUTS(chains=2, draws=500)`. `"auto"` is NUTS.
     seed
         The same seed, model, data and settings give the same draws.
     effects
@@ -118,6 +121,7 @@ def fit(
         status=tuple(int(code) for code in draws.status),
         versions={name: importlib.metadata.version(name) for name in VERSIONED},
         trace={name: recorded(values) for name, values in draws.trace.items()},
+        estimates={name: np.asarray(values) for name, values in draws.estimates.items()},
     )
     return Posterior(model, draws.sites, draws.stats, info)
 
@@ -212,7 +216,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name in FORMULA_OPTIONS:
             continue
-        settings = [kind for kind in (NUTS, Laplace, SVI) if name in kind.__dataclass_fields__]
+        kinds = (NUTS, Laplace, SVI, EmpiricalBayes)
+        settings = [kind for kind in kinds if name in kind.__dataclass_fields__]
         if settings:
             kind = settings[0].__name__
             remedy = f"It is a setting of a method: method=hierjax.{kind}({name}=...)."
@@ -244,6 +249,12 @@ def as_method(method: str | Method) -> Method:
 
 def _coordinates(model: Model, method: Method, effects: Effects) -> Coordinates:
     """Choose coordinates, less the scale of positive sites where the method finds one itself."""
+    if isinstance(method, EmpiricalBayes):
+        if effects != "auto":
+            raise SettingsError(
+                'method "empirical_bayes" integrates all group effects out: leave effects="auto".'
+            )
+        return point_coordinates(model.fn, model.data, method.kind, method.order)
     coordinates = choose_coordinates(model.fn, model.data, effects)
     last = coordinates.stages[-1] if coordinates.stages else None
     if not isinstance(method, Laplace) or not isinstance(last, Rescaled):
@@ -275,7 +286,7 @@ def recovered(
     coordinates: Coordinates, draws: Draws, key: jax.Array, data: Mapping[str, Any]
 ) -> Draws:
     """Bring the sites that the coordinates removed back into every draw; pure."""
-    if not coordinates.stages:
+    if not coordinates.stages or coordinates.complete:
         return draws
     shape = next(iter(draws.stats.values())).shape[:2]
     count = shape[0] * shape[1]
@@ -298,8 +309,11 @@ def _site_names(model: Model) -> frozenset[str]:
 
 def named(draws: Draws, keep: frozenset[str]) -> Draws:
     """Return the draws of the sites `keep` alone."""
-    sites = {name: value for name, value in draws.sites.items() if name in keep}
-    return dataclasses.replace(draws, sites=sites)
+    sites, estimates = (
+        {name: value for name, value in values.items() if name in keep}
+        for values in (draws.sites, draws.estimates)
+    )
+    return dataclasses.replace(draws, sites=sites, estimates=estimates)
 
 
 def _compile(

@@ -10,7 +10,7 @@ are affine, a wrong reading passes with probability zero.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +22,7 @@ from hierjax.effects.gaussian import EffectSite
 from hierjax.errors import ModelError
 from hierjax.groups import parent_of_group, take
 from hierjax.linalg import Effects, Factor, Structure, Term
-from hierjax.linalg.structure import worth_crossing
+from hierjax.linalg.structure import Fixed, worth_crossing
 
 MOST_COLUMNS = 512
 TOLERANCE = {"float64": 1e-8, "float32": 1e-3}
@@ -148,7 +148,13 @@ def check_design(
     )
 
 
-def lay_out(predictors: Predictors, sites: Sequence[EffectSite], known: int = 0) -> Layout:
+def lay_out(
+    predictors: Predictors,
+    sites: Sequence[EffectSite],
+    *,
+    flat: Collection[str] = (),
+    fixed: Fixed = "prior",
+) -> Layout:
     """Decide, from concrete data, which sites are factors, and which are nested in which.
 
     Parameters
@@ -157,23 +163,31 @@ def lay_out(predictors: Predictors, sites: Sequence[EffectSite], known: int = 0)
         Affine function of the sites' values (on the host: its data are concrete).
     sites
         Gaussian sites.
-    known
-        Number of columns that the caller adds.
+    flat
+        Sites that have to be columns, since they have no prior.
+    fixed
+        What becomes of columns, see `Structure`.
 
     Raises
     ------
     ModelError
-        Rows depend on several groups of a site that has too many effects to be dense columns.
+        Rows depend on several groups of a site that has too many effects to be dense columns, or
+        columns have no prior and a site beside `flat` would be one.
     """
     readings = jax.jit(lambda: _read_all(predictors, sites))()
     factors: list[tuple[list[EffectSite], np.ndarray, np.ndarray]] = []
-    columns, total = [], known
+    columns, total = [], 0
     for site in sites:
         reading = jax.device_get(readings[site.name])
         single = site.groups > 1 and reading.error <= TOLERANCE[reading.error.dtype.name] * (
             1.0 + reading.size
         )
-        if not single:
+        if not single or site.name in flat:
+            if fixed != "prior" and site.name not in flat:
+                raise ModelError(
+                    f"rows depend on several elements of site {site.name!r} at once, and it is no "
+                    "factor that could stand beside coefficients without prior."
+                )
             total += site.size
             if total > MOST_COLUMNS:
                 raise ModelError(
@@ -195,7 +209,8 @@ def lay_out(predictors: Predictors, sites: Sequence[EffectSite], known: int = 0)
                 break
         else:
             factors.append(([site], np.array(reading.index), used))
-    structure = Structure(_nested(factors), columns=sum(site.size for site in columns))
+    width = sum(site.size for site in columns)
+    structure = Structure(_nested(factors), columns=width, fixed=fixed)
     crossing = worth_crossing(structure, [index for _, index, _ in factors])
     structure = dataclasses.replace(structure, crossing=crossing)
     return Layout(tuple(tuple(sites) for sites, _, _ in factors), tuple(columns), structure)

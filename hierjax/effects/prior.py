@@ -38,20 +38,27 @@ def deviation_prior(
     )
     if not layout.columns:
         return Prior(scales)
-    column_scales, means = [], []
+    scale, mean = column_scale(layout, gaussians, known)
+    return Prior(scales, scale, column_mean=mean)
+
+
+def column_scale(
+    layout: Layout, gaussians: Mapping[str, Gaussian], known: Mapping[str, Any]
+) -> tuple[Array, Array]:
+    """Root of the prior covariance of all columns, (p,) or (p, p), and their prior mean (p,)."""
+    scales, means = [], []
     for site in layout.columns:
         if site.name in gaussians:
-            column_scales.append(_column_scale(site, gaussians[site.name]))
+            scales.append(_column_scale(site, gaussians[site.name]))
             means.append(jnp.zeros(site.size))
         else:
-            column_scales.append(jnp.zeros(site.size))
+            scales.append(jnp.zeros(site.size))
             means.append(jnp.ravel(known[site.name]))
-    if all(scale.ndim == 1 for scale in column_scales):
-        column_scale = jnp.concatenate(column_scales)
-    else:
-        square = [jnp.diag(scale) if scale.ndim == 1 else scale for scale in column_scales]
-        column_scale = jax.scipy.linalg.block_diag(*square)
-    return Prior(scales, column_scale, column_mean=jnp.concatenate(means))
+    mean = jnp.concatenate(means)
+    if all(scale.ndim == 1 for scale in scales):
+        return jnp.concatenate(scales), mean
+    square = [jnp.diag(scale) if scale.ndim == 1 else scale for scale in scales]
+    return jax.scipy.linalg.block_diag(*square), mean
 
 
 def _column_scale(site: EffectSite, gaussian: Gaussian) -> Array:

@@ -7,11 +7,12 @@ call. Progress therefore never needs a callback inside a vmapped program.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jax import Array
 
 from hierjax.draws import Draws
+from hierjax.linalg import Effects, Factorisation
 
 State = Any
 Record = Any
@@ -47,6 +48,25 @@ class Program:
     num_chunks: int
     num_discarded: int
     report: Callable[[State], Mapping[str, Any]]
+
+
+@runtime_checkable
+class Integral(Protocol):
+    """A model function without some Gaussian sites, which knows their conditional distribution."""
+
+    def taken(self, data: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the sites that are integrated out."""
+        ...
+
+    def conditional(self, sites: Mapping[str, Any], data: Mapping[str, Any]) -> Factorisation:
+        """Distribution of those sites given the remaining ones, as the core has it."""
+        ...
+
+    def placed(
+        self, effects: Effects, sites: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Every site of the model, given effects of the core and the remaining sites."""
+        ...
 
 
 class Method(Protocol):

@@ -53,11 +53,14 @@ class Coordinates:
         Transforms that prepare data and recover sites, innermost first.
     choices
         Site -> word for how it is treated; sites left out are as the model writes them.
+    complete
+        Whether a method brings all sites back itself.
     """
 
     fn: Callable[..., Any]
     stages: tuple[Stage, ...] = ()
     choices: tuple[tuple[str, str], ...] = ()
+    complete: bool = False
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Add to the data what every stage makes of them; a pure function."""

@@ -32,11 +32,12 @@ from hierjax.effects import Design, Layout, run_placed
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.mode import condition, predict, quadratic_at
 from hierjax.effects.place import run_outside
-from hierjax.effects.prior import deviation_prior
+from hierjax.effects.prior import column_scale, deviation_prior
 from hierjax.effects.response import normal_rows
 from hierjax.effects.values import some_latents
 from hierjax.errors import ModelError
 from hierjax.linalg import (
+    Effects,
     Factorisation,
     Statistics,
     Term,
@@ -130,13 +131,30 @@ class Integrated:
         self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Draw the effects given one draw of the other latent sites; every site of the model."""
+        return self.placed(conditional_draw(self.conditional(sites, data), key), sites, data)
+
+    def taken(self, data: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the sites that are integrated out."""
+        return tuple(self.plan(data).by_name)
+
+    def conditional(self, sites: Mapping[str, Any], data: Mapping[str, Any]) -> Factorisation:
+        """Distribution of the effects given the remaining sites, as the core has it."""
         function, data = ready(self, data)
         plan, prepared = function.plan(data), data.pop(PREPARED)
         own = {name: sites[name] for name in plan.latents}
-        _, factorisation = _marginal(self.fn, plan, own, data, prepared)
-        drawn = plan.layout.site_values(conditional_draw(factorisation, key))
-        effects = {site.name: drawn[site.name] for site in plan.sites}
-        placed = run_placed(self.fn, plan.by_name, effects, own, data, whitened=not plan.summed)
+        return _marginal(self.fn, plan, own, data, prepared)[1]
+
+    def placed(
+        self, effects: Effects, sites: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> dict[str, Array]:
+        """Every site of the model, given effects of the core and the remaining sites."""
+        function, data = ready(self, data)
+        plan = function.plan(data)
+        del data[PREPARED]
+        own = {name: sites[name] for name in plan.latents}
+        values = plan.layout.site_values(effects)
+        chosen = {site.name: values[site.name] for site in plan.sites}
+        placed = run_placed(self.fn, plan.by_name, chosen, own, data, whitened=not plan.summed)
         return {**placed.values, **own}
 
 
@@ -209,10 +227,24 @@ def _marginal(
     factorisation = condition(near, design, plan.layout.structure)
     # At the mode no large numbers cancel; anywhere else the value could only be too low.
     mode = conditional_mean(factorisation)
-    penalty = sum(jnp.sum(each**2) for each in jax.tree.leaves(mode))
+    penalised = mode if plan.layout.structure.has_prior else mode.factors
+    penalty = sum(jnp.sum(each**2) for each in jax.tree.leaves(penalised))
     value = rows.log_density(predict(design, mode))
     log_marginal = value - 0.5 * (penalty + factorisation.log_determinant)
+    if plan.layout.structure.fixed == "reml":
+        log_marginal += _log_volume(fn, plan, latents, data)
     return log_marginal + prepared["valid"], factorisation
+
+
+def _log_volume(
+    fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
+) -> Array:
+    """Turn an integral over standardised coefficients into one over coefficients, both flat."""
+    placed = run_placed(fn, plan.by_name, plan.zeros(), latents, data, whitened=True)
+    scale = column_scale(plan.layout, placed.gaussians, latents)[0]
+    scale = jnp.diag(scale) if scale.ndim == 1 else scale
+    size = plan.layout.structure.columns
+    return 0.5 * size * jnp.log(2.0 * jnp.pi) + jnp.linalg.slogdet(scale)[1]
 
 
 def _summed_factorisation(

@@ -17,6 +17,7 @@ from hierjax.arguments import Arguments
 from hierjax.effects import EffectSite, gaussian_sites, lay_out, run_placed
 from hierjax.effects.response import NormalRows, normal_rows
 from hierjax.errors import ModelError
+from hierjax.linalg.structure import Fixed
 from hierjax.polynomial import Separable, separable, split
 from hierjax.trace import ModelTrace, abstract_trace
 from hierjax.transforms.noncentre import without_parents
@@ -52,6 +53,8 @@ def make_plan(
     sites: Sequence[str] | None = None,
     *,
     left_out: Collection[str] = (),
+    flat: Collection[str] = (),
+    fixed: Fixed = "prior",
 ) -> Plan | None:
     """Decide what to integrate out of `fn(**data)` and how.
 
@@ -64,6 +67,9 @@ def make_plan(
         with several groups.
     left_out
         Sites that stay in any case.
+    flat, fixed
+        Coefficients whose prior does not count, and what becomes of them: "ml", at their maximum;
+        "reml", integrated over a flat prior.
 
     Raises
     ------
@@ -81,7 +87,7 @@ def make_plan(
         reading = _largest(fn, data, trace, known)
         if reading is None:
             return None
-    return reading.plan()
+    return reading.plan(flat, fixed)
 
 
 def _named(
@@ -149,20 +155,23 @@ class _Reading(Trial):
         """Degrees of the log densities in one of the sites."""
         return _Reading(self.fn, self.data, self.trace, (site,)).degrees.log_densities
 
-    def plan(self) -> Plan:
+    def plan(self, flat: Collection[str], fixed: Fixed) -> Plan:
         """Lay the sites out for the core."""
         responses, hidden, latents = self.responses, self.hidden, tuple(self.latents)
         known = self._known(responses)
-        if known is not None:
+        # All columns are without prior, or none is; known ones have one (of width zero).
+        if known is not None and not (known and fixed != "prior"):
             try:
                 layout = lay_out(
                     lambda effects: [self._residual(responses[0], effects, self.arrays)],
                     (*self.sites, *known),
+                    flat=flat,
+                    fixed=fixed,
                 )
                 return Plan(self.sites, latents, layout, responses, hidden, known, summed=True)
             except ModelError:
                 pass  # too many columns; the rows alone may need fewer
-        layout = self.layout()
+        layout = self.layout(flat, fixed)
         return Plan(self.sites, latents, layout, responses, hidden, known=(), summed=False)
 
     def _known(self, responses: tuple[str, ...]) -> tuple[EffectSite, ...] | None:

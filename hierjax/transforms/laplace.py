@@ -129,19 +129,37 @@ class Approximation:
         widen
             Factor on the sds of the effects (an array), to see how an answer depends on them.
         """
+        value, mode = self.integral(hyper, data, prepared, grid, start=start, widen=widen)
+        outside, log_prior = log_outside(self.fn, self.plan, hyper, data)
+        return Evaluation(value + outside, log_prior, mode)
+
+    def integral(
+        self,
+        hyper: Values,
+        data: Values,
+        prepared: Prepared,
+        grid: Grid | None = None,
+        *,
+        start: Effects | None = None,
+        widen: float | Array = 1.0,
+        derivatives: int = 1,
+    ) -> tuple[Array, Mode]:
+        """Log density of the responses alone, NaN unless the mode was found, and the mode.
+
+        Arguments are those of `evaluate`; derivatives are exact up to the order `derivatives`.
+        """
         plan = self.plan
         rows = rows_of(self.fn, plan, hyper, data)
         design = design_of(rows.predictors, plan.layout, prepared.indexes)
         if not isinstance(widen, float):
             terms = tuple(term._replace(design=widen * term.design) for term in design.terms)
             design = design._replace(terms=terms, columns=widen * design.columns)
-        mode = find_mode(rows.log_density, design, plan.layout.structure, start)
+        structure = plan.layout.structure
+        mode = find_mode(rows.log_density, design, structure, start, derivatives=derivatives)
         value = mode.laplace
         if grid is not None and prepared.groups is not None:
             value = quadrature(rows, design, plan.layout, mode, prepared.groups, grid)
-        outside, log_prior = log_outside(self.fn, plan, hyper, data)
-        missing = jnp.where(mode.converged & prepared.valid, 0.0, jnp.nan)
-        return Evaluation(value + outside + missing, log_prior, mode)
+        return value + jnp.where(mode.converged & prepared.valid, 0.0, jnp.nan), mode
 
     def effects(self, hyper: Values, data: Values, mode: Mode) -> dict[str, Array]:
         """Values of the effects at a mode, in the model's units."""

@@ -1,7 +1,7 @@
 """Gaussian sites tried out in a model: what depends on them, and to which degree."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from hierjax.arguments import Arguments
 from hierjax.effects import EffectSite, Layout, Placed, lay_out, run_placed
 from hierjax.effects.values import some_latents
+from hierjax.linalg.structure import Fixed
 from hierjax.polynomial import Split, split
 from hierjax.trace import ModelTrace
 from hierjax.transforms.rows import rows_split
@@ -93,12 +94,14 @@ class Trial:
 
         return split(parts, self.zeros, self.others, chosen)
 
-    def layout(self) -> Layout:
-        """Lay the sites out by the linear predictors of the responses."""
+    def layout(self, flat: Collection[str] = (), fixed: Fixed = "prior") -> Layout:
+        """Lay the sites out by the linear predictors of the responses, see `lay_out`."""
         cut = rows_split(
             self.fn, self.arguments, self.by_name, self.zeros, self.others, self.responses
         )
-        return lay_out(lambda effects: cut.predictors(effects, self.others), self.sites)
+        return lay_out(
+            lambda effects: cut.predictors(effects, self.others), self.sites, flat=flat, fixed=fixed
+        )
 
     def _placed(self, effects: Any, others: Any) -> Placed:
         latents, arrays = others

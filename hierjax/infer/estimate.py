@@ -1,0 +1,257 @@
+"""Estimates, standard errors and draws at a maximum, with the effects that were integrated out.
+
+Near the maximum everything is normal: the parameters x with the inverse of the observed information
+as covariance, and given them the effects, m(x) + C z with standard normal z. Standard errors are
+root sums of squares of derivatives along the columns of the roots of these covariances. A column
+that moves one group of a factor moves no other, so that one derivative serves all of its groups.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hierjax.density import Arrays, Density, even_batch
+from hierjax.infer.newton import LOWER, Search
+from hierjax.infer.program import Integral
+from hierjax.linalg import (
+    Effects,
+    Factorisation,
+    Noise,
+    Structure,
+    conditional_map,
+    conditional_mean,
+    draw_noise,
+)
+
+Sites = dict[str, Array]
+COLUMNS_AT_ONCE = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Estimate:
+    """A maximum, and the normal distributions there.
+
+    Attributes
+    ----------
+    density
+        Of the model function whose effects are integrated out.
+    arrays
+        Traced leaves of its data.
+    search
+        The search that ended at the maximum.
+    positive
+        Mask over a position: logs of positive values.
+    drawn
+        Places of the elements that are drawn: real ones, such as coefficients.
+    """
+
+    density: Density
+    arrays: Arrays
+    search: Search
+    positive: np.ndarray
+    drawn: np.ndarray
+
+    @property
+    def position(self) -> Array:
+        """The maximum, with scales that are zero at minus infinity."""
+        at_zero = jnp.asarray(self.positive) & (self.search.limit == LOWER)
+        return jnp.where(at_zero, -jnp.inf, self.search.centre)
+
+    def sites(self) -> Sites:
+        """Every site at the estimate, effects at their conditional mean."""
+        outside = self._outside(self.position)
+        fn = self.density.fn
+        if not isinstance(fn, Integral):
+            return outside
+        effects = conditional_mean(fn.conditional(outside, self._data))
+        return fn.placed(effects, outside, self._data)
+
+    def describe(self, key: Array, count: int) -> tuple[Sites, Sites, Array]:
+        """Draw every site, and estimate it.
+
+        Returns
+        -------
+        draws
+            Site -> (count, *shape); what is not drawn is constant.
+        estimates
+            Site -> estimate and standard error, (2, *shape); the latter is NaN for what depends on
+            a parameter at its limit.
+        num_parameters
+            Number of parameters estimated, coefficients at their maximum included.
+        """
+        errors = self._errors_outside()
+        if not isinstance(self.density.fn, Integral):
+            root, keys = self._drawn_root(), jax.random.split(key, count)
+            draws = self._map(lambda key: self._outside(self._moved(root, key)), keys)
+            values = self._outside(self.position)
+            size = jnp.asarray(self.density.size)
+            return draws, {name: _pair(values[name], errors[name]) for name in values}, size
+        near = _Near.of(self)
+        draws = self._map(near.draw, jax.random.split(key, count))
+        taken, inner = self.density.fn.taken(self._data), near.errors()
+        estimates = {}
+        for name, value in near.at(near.zero, jnp.zeros(len(self.drawn))).items():
+            error = errors.get(name)
+            if error is None:  # a site computed from effects may add up those of several groups
+                error = inner[name] if name in taken else jnp.std(draws[name], axis=0)
+            estimates[name] = _pair(value, error)
+        structure = near.factorisation.structure
+        columns = 0 if structure.has_prior else structure.columns
+        return draws, estimates, jnp.asarray(self.density.size + columns)
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        return self.density.arguments.rebuild(self.arrays)
+
+    def _outside(self, position: Array) -> Sites:
+        """Remaining sites, and those computed from them alone."""
+        return self.density.constrain(position, self.arrays)
+
+    def _errors_outside(self) -> Sites:
+        """Return standard errors of those."""
+        free = self.search.free
+        root = _inverse_root(self.search.curvature, free)
+        slopes = jax.jacfwd(self._outside)(self.search.centre)
+
+        def error(slope: Array) -> Array:
+            found = jnp.sqrt(jnp.sum((slope @ root) ** 2, axis=-1))
+            at_limit = jnp.any((slope != 0) & ~free, axis=-1)
+            return jnp.where(at_limit, jnp.nan, found)
+
+        return {name: error(slope) for name, slope in slopes.items()}
+
+    def _drawn_root(self) -> Array:
+        """Root of the covariance of what is drawn, given the rest, (drawn, drawn)."""
+        own = self.search.curvature[self.drawn][:, self.drawn]
+        root = _inverse_root(own, self.search.free[self.drawn])
+        return jnp.where(jnp.all(jnp.isfinite(root)), root, 0.0)
+
+    def _moved(self, root: Array, key: Array) -> Array:
+        shift = root @ jax.random.normal(key, (len(self.drawn),), root.dtype)
+        return self.position.at[self.drawn].add(shift)
+
+    def _map(self, fn: Callable[[Any], Sites], keys: Array) -> Sites:
+        return jax.lax.map(fn, keys, batch_size=even_batch(len(keys)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Near:
+    """The effects as a linear function of standard normals.
+
+    Attributes
+    ----------
+    estimate
+        The maximum.
+    factorisation
+        Conditional distribution of the effects there.
+    root
+        Root of the covariance of what is drawn of the remaining sites.
+    slopes
+        Derivative of the conditional mean along each column of `root`.
+    """
+
+    estimate: Estimate
+    factorisation: Factorisation
+    root: Array
+    slopes: Effects
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> "_Near":
+        """Condition at the maximum."""
+        fn, data, drawn = estimate.density.fn, estimate._data, estimate.drawn
+        assert isinstance(fn, Integral)
+
+        def factorisation(shift: Array) -> Factorisation:
+            position = estimate.position.at[drawn].add(shift)
+            return fn.conditional(estimate._outside(position), data)
+
+        centre = factorisation(jnp.zeros(len(drawn)))
+        root = estimate._drawn_root()
+        slopes = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape)), conditional_mean(centre))
+        if len(drawn):
+            _, push = jax.linearize(
+                lambda shift: conditional_mean(factorisation(shift)), jnp.zeros(len(drawn))
+            )
+            slopes = jax.vmap(push)(root.T)
+        return cls(estimate, centre, root, slopes)
+
+    @property
+    def structure(self) -> Structure:
+        return self.factorisation.structure
+
+    @property
+    def zero(self) -> Noise:
+        """Standard normals that are all zero."""
+        factors = [self.structure.factors[place] for place in self.structure.chain]
+        levels = tuple(jnp.zeros((factor.effects, factor.groups)) for factor in factors)
+        return Noise(levels, jnp.zeros(self.structure.rest_size))
+
+    def at(self, noise: Noise, other: Array) -> Sites:
+        """Every site at standard normals of the effects, and of what else is drawn."""
+        estimate = self.estimate
+        fn, data = estimate.density.fn, estimate._data
+        assert isinstance(fn, Integral)
+        mean = conditional_map(self.factorisation, noise)
+        effects = jax.tree.map(
+            lambda value, slope: value + jnp.tensordot(other, slope, 1), mean, self.slopes
+        )
+        position = estimate.position.at[estimate.drawn].add(self.root @ other)
+        return fn.placed(effects, estimate._outside(position), data)
+
+    def draw(self, key: Array) -> Sites:
+        """Draw every site once."""
+        first, second = jax.random.split(key)
+        # Coefficients at their maximum are drawn too.
+        structure = dataclasses.replace(self.structure, fixed="prior")
+        noise = draw_noise(structure, first, self.root.dtype)
+        return self.at(noise, jax.random.normal(second, (len(self.root),), self.root.dtype))
+
+    def errors(self) -> Sites:
+        """Return standard errors of sites that are linear in the effects of one group a factor."""
+        names = self.estimate.density.fn.taken(self.estimate._data)
+        start = (self.zero, jnp.zeros(len(self.root)))
+        tangents = _columns(start)
+        count = len(jax.tree.leaves(tangents)[0])
+
+        def squares(tangent: Any) -> Sites:
+            _, moved = jax.jvp(self.at, start, tangent)
+            return {name: moved[name] ** 2 for name in names}
+
+        batch = min(COLUMNS_AT_ONCE, count)
+        found = jax.lax.map(squares, tangents, batch_size=batch)
+        return {name: jnp.sqrt(jnp.sum(value, axis=0)) for name, value in found.items()}
+
+
+def _columns(start: tuple[Noise, Array]) -> tuple[Noise, Array]:
+    """Directions of standard normals: an effect in all groups of a level, or one alone."""
+    noise, other = start
+    leaves = [*noise.levels, noise.rest, other]
+    widths = [len(leaf) for leaf in leaves]
+    ends = np.cumsum(widths)
+    found = []
+    for leaf, width, end in zip(leaves, widths, ends, strict=True):
+        unit = jnp.zeros((ends[-1], width)).at[np.arange(end - width, end), np.arange(width)].set(1)
+        shape = (ends[-1], width, *leaf.shape[1:])
+        found.append(jnp.broadcast_to(unit.reshape(*unit.shape, *(1,) * (leaf.ndim - 1)), shape))
+    *levels, rest, other = found
+    return Noise(tuple(levels), rest), other
+
+
+def _inverse_root(curvature: Array, free: Array) -> Array:
+    """R with R R' the inverse of the curvature in the free elements, and zero in the others."""
+    if not len(free):
+        return curvature
+    both = free & free[:, None]
+    masked = jnp.where(both, curvature, jnp.eye(len(free), dtype=curvature.dtype))
+    factor = jnp.linalg.cholesky(masked)
+    root = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(free)), trans=1, lower=True)
+    return jnp.where(free[:, None], root, 0.0)
+
+
+def _pair(value: Any, error: Array) -> Array:
+    return jnp.stack([jnp.asarray(value, error.dtype), error])
