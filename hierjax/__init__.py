@@ -18,6 +18,8 @@ from hierjax.infer.nuts import NUTS
 from hierjax.infer.svi import SVI
 from hierjax.model import Model
 from hierjax.posterior import Posterior, load
+from hierjax.predict import prior_predict
+from hierjax.predict_result import Prediction
 from hierjax.transforms.integrate import integrate, recover
 from hierjax.transforms.log_marginal import log_marginal
 from hierjax.transforms.recentre import recentre
@@ -31,6 +33,7 @@ __all__ = [
     "Laplace",
     "Model",
     "Posterior",
+    "Prediction",
     "Variance",
     "datasets",
     "encode",
@@ -43,6 +46,7 @@ __all__ = [
     "load",
     "load_data",
     "log_marginal",
+    "prior_predict",
     "recentre",
     "recover",
     "sampler",

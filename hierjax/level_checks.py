@@ -40,12 +40,23 @@ def check_indexes(graph: LevelGraph, data: Mapping[str, Any]) -> None:
             f"no site uses plate {graph.unused[0]!r}. Write its sample statements inside "
             f"`with numpyro.plate({graph.unused[0]!r}, ...):`, or delete the plate."
         )
-    for link in graph.links:
-        if link.path is not None:
-            _check_link(link, link.path, graph, traced_arrays(data))
+    check_links(graph, data)
     for name, level in graph.levels.items():
         if level.size == 1:
             _check_count(name, graph)
+
+
+def check_links(graph: LevelGraph, data: Mapping[str, Any]) -> None:
+    """Raise the first index array that is not of integers, or points outside its level.
+
+    Raises
+    ------
+    GroupIndexError
+        Names the argument, the rows and the values.
+    """
+    for link in graph.links:
+        if link.path is not None:
+            _check_link(link, link.path, graph, traced_arrays(data))
 
 
 def _check_count(level: str, graph: LevelGraph) -> None:

@@ -16,6 +16,26 @@ if TYPE_CHECKING:
 BLOCKS = ("level", "coefficient", "other", "effect", "hidden")
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class NewData:
+    """Arguments of a model function for data that it was not fitted to.
+
+    Attributes
+    ----------
+    data
+        Argument name -> value; groups of the fit come first, new ones after them.
+    labels
+        Plate -> labels along it, also those of the new groups.
+    rows
+        For every row of `data` the row of the user's table that it belongs to, ascending; None if
+        they are the same. A row whose group is not known stands there once for each candidate.
+    """
+
+    data: Mapping[str, Any]
+    labels: Mapping[str, Sequence[Any]]
+    rows: np.ndarray | None = None
+
+
 class Origin(Protocol):
     """What a front end (the formula language, the library) knows beyond the NumPyro function."""
 
@@ -29,6 +49,16 @@ class Origin(Protocol):
 
     def data_for(self, new: Any) -> Mapping[str, Any]:
         """Return the data arguments of the same model for new data (same design, same levels)."""
+        ...
+
+    def data_to_predict(
+        self, new: Any, groups: str, *, precision: bool, arrays: Mapping[str, Any]
+    ) -> NewData:
+        """Return the data arguments for rows whose response is wanted; groups may be new."""
+        ...
+
+    def effect_terms(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the site of each block of group effects with the labels of its terms."""
         ...
 
 

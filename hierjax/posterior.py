@@ -1,7 +1,7 @@
 """Posterior: a model with its draws; each method is one call into the layer below."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from hierjax.draws import FitInfo
 from hierjax.export import to_datatree
 from hierjax.model import Model
 from hierjax.plots import plot
+from hierjax.predict import predict
+from hierjax.predict_result import Prediction
 from hierjax.report import report_text
 from hierjax.summary import Diagnostics, diagnose, summary_table
 
@@ -61,6 +63,75 @@ class Posterior:
     def report(self) -> str:
         """Return summary, how the model was fitted, and the verdict, as text for a terminal."""
         return report_text(self.model, self.draws, self.stats, self.info)
+
+    def predict(
+        self,
+        new: Any = None,
+        *,
+        groups: str = "sample",
+        kind: str = "mean",
+        seed: int = 0,
+        most_draws: int | None = None,
+        site: str | None = None,
+        all_new: Sequence[str] | str = (),
+        **arrays: Any,
+    ) -> Prediction:
+        """Predict the response of rows of known, new and unknown groups, at every draw.
+
+        For a group that the fit has seen, with the draws of its effects. For a new one, with
+        effects drawn from the distribution of the effects given the hyperparameters of each draw,
+        independently for every new group and draw, all effects of a group together. A new child of
+        a known parent has the parent's effects and new ones of its own.
+
+        Parameters
+        ----------
+        new
+            Rows to predict for; by default those of the fit. For a formula a data frame or mapping
+            of columns, without the response. For a NumPyro function a mapping of its arguments:
+            arrays must be given, except the response; unit k of a plate is unit k of the fit, and
+            units after those of the fit are new.
+        groups
+            "sample" as above; a label that is missing (None or NaN) means an average of the
+            predictions over the groups of the fit that the row may belong to, each counting the
+            same. "population": effects of new and missing groups are at their mean, zero for a
+            formula (`allow.new.levels=TRUE` of lme4). "error": neither is allowed.
+        kind
+            "mean": the expected response, the inverse link of the linear predictor (brms's
+            `posterior_epred`). "draw": new observations (`posterior_predict`).
+        seed
+            The same seed, rows and draws give the same predictions.
+        most_draws
+            Use at most so many draws, evenly spaced.
+        site
+            The response, if the model has several.
+        all_new
+            Plates none of whose units is one of the fit, such as rows with effects of their own.
+        **arrays
+            New values of `trials`, `weights`, `offset` or `known_sd`, if a formula was given
+            arrays.
+
+        Returns
+        -------
+        Prediction
+            `values` (chain, draw, row), `summary()` with one line a row, `to_xarray()`.
+
+        Raises
+        ------
+        DataError
+            The new data lack a column, or hold what the model cannot use (one subclass for each
+            reason); groups are new and `groups="error"`.
+        ModelError
+            The response has no mean, or plates of the model do not grow as its groups do.
+
+        References
+        ----------
+        Gelman and Hill (2007), Data Analysis Using Regression and Multilevel/Hierarchical Models,
+        section 12.8.
+        """
+        return predict(
+            self.model, self.draws, self.info, new, groups=groups, kind=kind, seed=seed,
+            most_draws=most_draws, site=site, all_new=all_new, **arrays,
+        )  # fmt: skip
 
     def to_arviz(self) -> "xarray.DataTree":
         """Return draws, statistics and data as the DataTree that ArviZ works with."""

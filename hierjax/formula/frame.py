@@ -5,7 +5,7 @@ categorical with its levels fixed. Missing values and unusable types end here, w
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def used_columns(data: Any, names: Iterable[str]) -> "pd.DataFrame":
+def used_columns(data: Any, names: Iterable[str], may_miss: Collection[str] = ()) -> "pd.DataFrame":
     """Return the columns `names` of `data` as a data frame with rows 0 to n - 1.
 
     Parameters
@@ -34,6 +34,8 @@ def used_columns(data: Any, names: Iterable[str]) -> "pd.DataFrame":
         pyarrow, structured arrays).
     names
         Columns that the model uses.
+    may_miss
+        Those of them in which values may be missing.
 
     Raises
     ------
@@ -55,8 +57,8 @@ def used_columns(data: Any, names: Iterable[str]) -> "pd.DataFrame":
         raise LengthError(f"Columns must have one length; got {listed}.")
     if 0 in lengths.values() or (not names and _num_rows(data) == 0):
         raise EmptyDataError("The data have no rows.")
-    _check_missing(columns)
-    plain = {name: _plain(name, column) for name, column in columns.items()}
+    _check_missing({name: each for name, each in columns.items() if name not in may_miss})
+    plain = {name: _plain_or_missing(name, column) for name, column in columns.items()}
     _check_finite(plain)
     rows = next(iter(lengths.values()), _num_rows(data))
     return pd.DataFrame(plain, index=pd.RangeIndex(rows))
@@ -150,11 +152,28 @@ def _check_missing(columns: Mapping[str, "pd.Series"]) -> None:
 
 def _check_finite(columns: Mapping[str, Any]) -> None:
     for name, column in columns.items():
-        if isinstance(column, np.ndarray) and not np.isfinite(column).all():
+        if isinstance(column, np.ndarray) and np.isinf(column).any():
             raise NonFiniteError(
-                f"Column `{name}` has infinite values in {listed_rows(~np.isfinite(column))}. "
+                f"Column `{name}` has infinite values in {listed_rows(np.isinf(column))}. "
                 "Correct or drop those rows."
             )
+
+
+def _plain_or_missing(name: str, column: "pd.Series") -> Any:
+    """Turn a column into numbers, NaN where they are missing, or a categorical."""
+    import pandas as pd
+
+    missing = np.asarray(column.isna())
+    if not missing.any():
+        return _plain(name, column)
+    present = _plain(name, column[~missing])
+    if isinstance(present, pd.Categorical):
+        codes = np.full(len(column), -1)
+        codes[~missing] = present.codes
+        return pd.Categorical.from_codes(codes, categories=present.categories)
+    numbers = np.full(len(column), np.nan)
+    numbers[~missing] = present
+    return numbers
 
 
 def _plain(name: str, column: "pd.Series") -> Any:

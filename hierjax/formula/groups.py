@@ -1,6 +1,7 @@
 """Grouping factors: which rows belong to which group, the same again for new data."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,15 +59,20 @@ class Grouping:
         GroupIndexError
             A row belongs to a group that the model does not have.
         """
-        pairs = list(zip(self.columns, self.levels, strict=True))
-        codes = np.stack([_codes(frame[column], levels) for column, levels in pairs], axis=1)
-        known = self._numbers(self.codes)
+        place, known = self.place([frame[column] for column in self.columns])
+        if not known.all():
+            self._refuse(frame, ~known)
+        return place
+
+    def place(self, columns: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Group of each row, and whether the model has it; `columns` holds the values of each."""
+        pairs = zip(columns, self.levels, strict=True)
+        codes = np.stack([_codes(values, levels) for values, levels in pairs], axis=1)
+        groups = self._numbers(self.codes)
         wanted = self._numbers(codes)
-        place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-        unseen = (codes < 0).any(axis=1) | (known[place] != wanted)
-        if unseen.any():
-            self._refuse(frame, unseen)
-        return place.astype(np.int32)
+        place = np.minimum(np.searchsorted(groups, wanted), len(groups) - 1)
+        known = (codes >= 0).all(axis=1) & (groups[place] == wanted)
+        return place.astype(np.int32), known
 
     def _numbers(self, codes: np.ndarray) -> np.ndarray:
         """One number for each combination of codes, in the same order."""
@@ -107,4 +113,4 @@ def _codes(column: Any, levels: tuple[Any, ...]) -> np.ndarray:
     known = pd.Index(levels)
     if hasattr(column, "cat"):
         return known.get_indexer(column.cat.categories)[column.cat.codes.to_numpy()]
-    return known.get_indexer(column.to_numpy())
+    return known.get_indexer(np.asarray(column))

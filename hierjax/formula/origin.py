@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hierjax.errors import DataError
+from hierjax.errors import DataError, SettingsError
 from hierjax.formula.check import (
     check_groups,
     check_positive,
@@ -21,10 +21,11 @@ from hierjax.formula.frame import used_columns
 from hierjax.formula.function import FormulaFunction
 from hierjax.formula.groups import read_grouping
 from hierjax.formula.layout import GroupPlan
+from hierjax.formula.prediction import rows_of_groups
 from hierjax.formula.priors import Prior, describe_user, element
 from hierjax.formula.roles import array_name, with_arrays
 from hierjax.formula.terms import Formula
-from hierjax.model import Model
+from hierjax.model import Model, NewData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,16 +185,87 @@ class FormulaOrigin:
                     "build the model with the name of a column."
                 )
 
-    def needed(self, *, response: bool = True) -> list[str]:
-        """Columns that the model uses."""
-        designs = [self.common, *self.offsets, *(b.design for g in self.groups for b in g.blocks)]
-        designs += [d for role, d in self.columns.items() if response or role != "response"]
-        names = [column for design in designs for column in design.side.columns]
-        names += [column for plan in self.groups for column in plan.grouping.columns]
-        return list(dict.fromkeys(names))
+    def data_to_predict(
+        self, new: Any, groups: str, *, precision: bool, arrays: Mapping[str, Any]
+    ) -> NewData:
+        """Make the data arguments for rows whose response is wanted; groups may be new.
 
-    def arrays(self, frame: "pd.DataFrame", *, response: bool = True) -> dict[str, Any]:
-        """Make the data arguments for a frame in plain types."""
+        Parameters
+        ----------
+        new
+            Data frame or mapping of columns; the response is not needed.
+        groups
+            What to do with rows of groups that are new or missing, see `rows_of_groups`.
+        precision
+            Whether weights and known standard errors are needed.
+        arrays
+            As in `data_for`.
+
+        Raises
+        ------
+        DataError
+            The columns cannot be used (one subclass for each reason).
+        """
+        given = {array_name(role): values for role, values in arrays.items()}
+        for role in arrays:
+            if self.arguments.get(role) != array_name(role):
+                raise SettingsError(
+                    f"`{role}` was no array when the model was made, so new data cannot have it "
+                    "as an argument: it is a column of the new data, or not part of the model."
+                )
+        needed = self.needed(response=False, precision=precision)
+        self._refuse_arrays(given, needed)
+        factors = self.grouping_columns
+        only = set(factors) - set(self.design_columns(response=False, precision=precision))
+        frame = used_columns(new, [name for name in needed if name not in given], may_miss=only)
+        groupings = tuple(plan.grouping for plan in self.groups)
+        rows = rows_of_groups(groupings, self.table.filter(factors), frame.filter(factors), groups)
+        frame = with_arrays(frame, given).iloc[rows.rows].reset_index(drop=True)
+        data = self.arrays(frame, response=False, precision=precision, placed=rows.index)
+        labels = {}
+        for group, grouping in zip(self.fn.groups, groupings, strict=True):
+            labels[group.plate] = rows.labels[grouping.name]
+            data[group.size] = len(rows.labels[grouping.name])
+        return NewData(data, labels, rows.rows if rows.repeated else None)
+
+    def effect_terms(self) -> dict[str, tuple[str, ...]]:
+        """Return the site of each block of group effects with the labels of its terms."""
+        return {
+            part.site: block.labels
+            for group, plan in zip(self.fn.groups, self.groups, strict=True)
+            for part, block in zip(group.effects, plan.blocks, strict=True)
+        }
+
+    @property
+    def grouping_columns(self) -> list[str]:
+        """Columns that grouping factors are made of."""
+        return list(dict.fromkeys(c for plan in self.groups for c in plan.grouping.columns))
+
+    def design_columns(self, *, response: bool = True, precision: bool = True) -> list[str]:
+        """Columns whose values enter the model otherwise than as labels of groups."""
+        left_out = set() if response else {"response"}
+        left_out |= set() if precision else {"weights", "known_sd"}
+        designs = [self.common, *self.offsets, *(b.design for g in self.groups for b in g.blocks)]
+        designs += [design for role, design in self.columns.items() if role not in left_out]
+        return list(dict.fromkeys(c for design in designs for c in design.side.columns))
+
+    def needed(self, *, response: bool = True, precision: bool = True) -> list[str]:
+        """Columns that the model uses, with or without the response, weights and known errors."""
+        names = self.design_columns(response=response, precision=precision)
+        return list(dict.fromkeys([*names, *self.grouping_columns]))
+
+    def arrays(
+        self,
+        frame: "pd.DataFrame",
+        *,
+        response: bool = True,
+        precision: bool = True,
+        placed: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, Any]:
+        """Make the data arguments for a frame in plain types.
+
+        `placed` has the group of each row by grouping factor, where it is known already.
+        """
         names = self.fn.arguments
         rows = len(frame)
         data: dict[str, Any] = {names.num_rows: rows}
@@ -203,22 +275,25 @@ class FormulaOrigin:
         if self.offsets:
             data[names.offset] = np.sum([column_of(d, frame) for d in self.offsets], axis=0)
         for group, plan in zip(self.fn.groups, self.groups, strict=True):
-            data[group.plate] = plan.grouping.index(frame)
+            grouping = plan.grouping
+            data[group.plate] = placed[grouping.name] if placed else grouping.index(frame)
             data[group.size] = plan.grouping.count
             for part, block in zip(group.effects, plan.blocks, strict=True):
                 if part.design is not None:
                     matrix = block.design.matrix(frame)[:, block.columns]
                     data[part.design] = matrix[:, 0] if part.width is None else matrix
-        data.update(self._row_values(frame))
+        data.update(self._row_values(frame, precision=precision))
         if response:
             data[self.fn.response] = self._response(frame, data.get(names.trials))
         return data
 
-    def _row_values(self, frame: "pd.DataFrame") -> dict[str, np.ndarray]:
+    def _row_values(self, frame: "pd.DataFrame", *, precision: bool) -> dict[str, np.ndarray]:
         names = self.fn.arguments
         found = {}
         for role, argument in (("weights", names.weights), ("known_sd", names.known_sd)):
-            if role in self.columns:
+            if role in self.columns and not precision:
+                found[argument] = np.ones(len(frame))  # means of responses do not depend on it
+            elif role in self.columns:
                 found[argument] = column_of(self.columns[role], frame)
                 check_positive(found[argument], role.replace("known_sd", "known standard errors"))
         if "trials" in self.columns:
