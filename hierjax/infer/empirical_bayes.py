@@ -194,7 +194,9 @@ def _moments(prior: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:
 def _finish(target: Target, settings: EmpiricalBayes, run: _Run, arrays: Arrays) -> Draws:
     search = run.search
     sites, estimates, size = target.estimate(search, arrays).describe(run.key, settings.draws)
-    likelihood, _ = target.density.log_parts(search.centre, arrays)
+    likelihood = search.value
+    if settings.kind == "map":
+        likelihood -= target.density.log_parts(search.centre, arrays)[1]
     status = jnp.where(search.converged, Status.OK, Status.NOT_CONVERGED)
     status = jnp.where(jnp.isfinite(search.value), status, Status.NO_FINITE_START)
     trace = {

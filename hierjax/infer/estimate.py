@@ -29,7 +29,6 @@ from hierjax.linalg import (
 )
 
 Sites = dict[str, Array]
-COLUMNS_AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,16 +90,17 @@ class Estimate:
             values = self._outside(self.position)
             size = jnp.asarray(self.density.size)
             return draws, {name: _pair(values[name], errors[name]) for name in values}, size
-        near = _Near.of(self)
-        draws = self._map(near.draw, jax.random.split(key, count))
-        taken, inner = self.density.fn.taken(self._data), near.errors()
+        near, taken = _Near.of(self), self.density.fn.taken(self._data)
+        centre, moved, draws = near.evaluate(key, count)
         estimates = {}
-        for name, value in near.at(near.zero, jnp.zeros(len(self.drawn))).items():
+        for name, value in centre.items():
             error = errors.get(name)
+            if error is None and name in taken:
+                error = jnp.sqrt(jnp.sum((moved[name] - value) ** 2, axis=0))
             if error is None:  # a site computed from effects may add up those of several groups
-                error = inner[name] if name in taken else jnp.std(draws[name], axis=0)
+                error = jnp.std(draws[name], axis=0)
             estimates[name] = _pair(value, error)
-        structure = near.factorisation.structure
+        structure = near.structure
         columns = 0 if structure.has_prior else structure.columns
         return draws, estimates, jnp.asarray(self.density.size + columns)
 
@@ -184,14 +184,48 @@ class _Near:
     def structure(self) -> Structure:
         return self.factorisation.structure
 
-    @property
-    def zero(self) -> Noise:
-        """Standard normals that are all zero."""
-        factors = [self.structure.factors[place] for place in self.structure.chain]
-        levels = tuple(jnp.zeros((factor.effects, factor.groups)) for factor in factors)
-        return Noise(levels, jnp.zeros(self.structure.rest_size))
+    def evaluate(self, key: Array, count: int) -> tuple[Sites, Sites, Sites]:
+        """Every site at zero, at one for each direction of standard normals, and at draws.
 
-    def at(self, noise: Noise, other: Array) -> Sites:
+        A direction is an effect in all groups of a level, or one element alone. Sites are affine in
+        standard normals, so that differences are derivatives; and all is one program.
+        """
+        zero, widths = self._zero()
+        ends = np.cumsum(widths)
+        columns = int(ends[-1])
+
+        def at(place: Array) -> Sites:
+            drawn = self._noise(jax.random.fold_in(key, place))
+            leaves = []
+            for end, width, leaf, draw in zip(ends, widths, zero, drawn, strict=True):
+                unit = (jnp.arange(end - width, end) == place - 1).astype(leaf.dtype)
+                column = jnp.broadcast_to(unit.reshape(width, *(1,) * (leaf.ndim - 1)), leaf.shape)
+                leaves.append(jnp.where(place <= columns, column, draw))
+            *levels, rest, other = leaves
+            return self._at(Noise(tuple(levels), rest), other)
+
+        places = jnp.arange(1 + columns + count)
+        found = jax.lax.map(at, places, batch_size=even_batch(len(places)))
+        cuts = (slice(0, 1), slice(1, 1 + columns), slice(1 + columns, None))
+        centre, moved, draws = ({name: v[cut] for name, v in found.items()} for cut in cuts)
+        return {name: value[0] for name, value in centre.items()}, moved, draws
+
+    def _zero(self) -> tuple[list[Array], list[int]]:
+        """Standard normals that are all zero, part by part, and how many directions each has."""
+        factors = [self.structure.factors[place] for place in self.structure.chain]
+        shapes = [(factor.effects, factor.groups) for factor in factors]
+        shapes += [(self.structure.rest_size,), (len(self.root),)]
+        return [jnp.zeros(shape, self.root.dtype) for shape in shapes], [s[0] for s in shapes]
+
+    def _noise(self, key: Array) -> list[Array]:
+        """Draw standard normals, those of coefficients at their maximum too."""
+        first, second = jax.random.split(key)
+        structure = dataclasses.replace(self.structure, fixed="prior")
+        noise = draw_noise(structure, first, self.root.dtype)
+        other = jax.random.normal(second, (len(self.root),), self.root.dtype)
+        return [*noise.levels, noise.rest, other]
+
+    def _at(self, noise: Noise, other: Array) -> Sites:
         """Every site at standard normals of the effects, and of what else is drawn."""
         estimate = self.estimate
         fn, data = estimate.density.fn, estimate._data
@@ -202,44 +236,6 @@ class _Near:
         )
         position = estimate.position.at[estimate.drawn].add(self.root @ other)
         return fn.placed(effects, estimate._outside(position), data)
-
-    def draw(self, key: Array) -> Sites:
-        """Draw every site once."""
-        first, second = jax.random.split(key)
-        # Coefficients at their maximum are drawn too.
-        structure = dataclasses.replace(self.structure, fixed="prior")
-        noise = draw_noise(structure, first, self.root.dtype)
-        return self.at(noise, jax.random.normal(second, (len(self.root),), self.root.dtype))
-
-    def errors(self) -> Sites:
-        """Return standard errors of sites that are linear in the effects of one group a factor."""
-        names = self.estimate.density.fn.taken(self.estimate._data)
-        start = (self.zero, jnp.zeros(len(self.root)))
-        tangents = _columns(start)
-        count = len(jax.tree.leaves(tangents)[0])
-
-        def squares(tangent: Any) -> Sites:
-            _, moved = jax.jvp(self.at, start, tangent)
-            return {name: moved[name] ** 2 for name in names}
-
-        batch = min(COLUMNS_AT_ONCE, count)
-        found = jax.lax.map(squares, tangents, batch_size=batch)
-        return {name: jnp.sqrt(jnp.sum(value, axis=0)) for name, value in found.items()}
-
-
-def _columns(start: tuple[Noise, Array]) -> tuple[Noise, Array]:
-    """Directions of standard normals: an effect in all groups of a level, or one alone."""
-    noise, other = start
-    leaves = [*noise.levels, noise.rest, other]
-    widths = [len(leaf) for leaf in leaves]
-    ends = np.cumsum(widths)
-    found = []
-    for leaf, width, end in zip(leaves, widths, ends, strict=True):
-        unit = jnp.zeros((ends[-1], width)).at[np.arange(end - width, end), np.arange(width)].set(1)
-        shape = (ends[-1], width, *leaf.shape[1:])
-        found.append(jnp.broadcast_to(unit.reshape(*unit.shape, *(1,) * (leaf.ndim - 1)), shape))
-    *levels, rest, other = found
-    return Noise(tuple(levels), rest), other
 
 
 def _inverse_root(curvature: Array, free: Array) -> Array:
