@@ -14,6 +14,7 @@ import numpy as np
 from hierjax import checks
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
+from hierjax.compiler import compile_for
 from hierjax.density import even_batch
 from hierjax.draws import STATUS_MESSAGE, Draws, FitInfo, Status
 from hierjax.errors import FitError, SettingsError
@@ -275,7 +276,7 @@ def _prepared(coordinates: Coordinates, data: Mapping[str, Any]) -> dict[str, An
             found = coordinates.prepare(arguments.rebuild(arrays))
             return {name: found[name] for name in keys}
 
-        return jax.jit(prepare).lower(arrays).compile()
+        return compile_for(prepare, arrays)[0]
 
     precision = jnp.result_type(float).name
     identity = ("prepare", coordinates, arguments, signature(arrays), precision)
@@ -337,11 +338,9 @@ def _compile(
         display.compiling()
         program = method.program(coordinates.fn, data)
         keep = _site_names(model)
-        start = jax.jit(program.start).lower(key, arrays).compile()
+        start, state = compile_for(program.start, key, arrays)
         _raise_if_failed(program, start(key, arrays))
-        state = jax.eval_shape(program.start, key, arrays)
-        advance = jax.jit(program.advance).lower(state, arrays).compile()
-        _, record = jax.eval_shape(program.advance, state, arrays)
+        advance, (_, record) = compile_for(program.advance, state, arrays)
         kept = program.num_chunks - program.num_discarded
 
         records = jax.tree_util.tree_map(
@@ -352,7 +351,7 @@ def _compile(
             draws = program.finish(state, records, arrays)
             return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
 
-        compiled_finish = jax.jit(finish).lower(key, state, records, arrays).compile()
+        compiled_finish, _ = compile_for(finish, key, state, records, arrays)
         return _Compiled(program, start, advance, compiled_finish, records)
 
     backend = jax.default_backend()

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hierjax"
 
 LAYERS = (
-    ("errors", "checks", "cache", "files", "threads"),
+    ("errors", "checks", "cache", "files", "threads", "compiler"),
     ("linalg", "groups", "ragged", "optimise", "diagnostics", "draws"),
     ("arguments", "trace", "provenance", "polynomial", "effects", "levels", "level", "relations",
      "model", "names", "density", "validation"),

@@ -15,6 +15,7 @@ import numpy as np
 
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
+from hierjax.compiler import compile_for
 from hierjax.draws import Draws
 from hierjax.fit import named, recovered
 from hierjax.infer.program import Method, Program
@@ -149,10 +150,8 @@ def _compiled(spec: Spec, arrays: Arrays, lanes: int) -> _Block:
 def _compile(spec: Spec, arrays: Arrays, lanes: int) -> _Block:
     program = bound_program(spec, arrays)
     keys = jax.random.split(jax.random.key(0), lanes)
-    start = jax.jit(jax.vmap(program.start)).lower(keys, arrays).compile()
-    state = jax.eval_shape(jax.vmap(program.start), keys, arrays)
-    advance = jax.jit(jax.vmap(program.advance)).lower(state, arrays).compile()
-    _, record = jax.eval_shape(jax.vmap(program.advance), state, arrays)
+    start, state = compile_for(jax.vmap(program.start), keys, arrays)
+    advance, (_, record) = compile_for(jax.vmap(program.advance), state, arrays)
     records = _stacked_records(program, record)
 
     def finish(keys: Any, state: Any, records: Any, arrays: Arrays) -> Any:
@@ -161,9 +160,12 @@ def _compile(spec: Spec, arrays: Arrays, lanes: int) -> _Block:
             lambda each: _finish(spec, program, *each), (keys, state, records, arrays)
         )
 
-    compiled_finish = jax.jit(finish).lower(keys, state, records, arrays).compile()
-    done = jax.jit(jax.vmap(lambda state: jnp.asarray(program.report(state).get("done", False))))
-    return _Block(program, start, advance, compiled_finish, done.lower(state).compile(), records)
+    def done(state: Any) -> jax.Array:
+        return jnp.asarray(program.report(state).get("done", False))
+
+    compiled_finish, _ = compile_for(finish, keys, state, records, arrays)
+    compiled_done, _ = compile_for(jax.vmap(done), state)
+    return _Block(program, start, advance, compiled_finish, compiled_done, records)
 
 
 def bound_program(spec: Spec, arrays: Arrays) -> Program:
