@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -128,34 +128,48 @@ def make_density(fn: Callable[..., Any], arguments: Arguments, data: dict[str, A
     return Density(fn, arguments, tuple(slots))
 
 
+class Start(NamedTuple):
+    """Where a chain starts.
+
+    Attributes
+    ----------
+    position, log_density, gradient
+        Vector (size,), the log density there, and its gradient.
+    found
+        Whether they are finite.
+    """
+
+    position: Array
+    log_density: Array
+    gradient: Array
+    found: Array
+
+
 def starting_position(
     density: Density, key: Array, arrays: Arrays, *, radius: float = 2.0, attempts: int = 100
-) -> tuple[Array, Array]:
+) -> Start:
     """Draw a start uniformly on (-radius, radius) where density and gradient are finite.
 
-    Returns
-    -------
-    position, found
-        Vector (size,) and whether a finite start was found within `attempts`; Stan's rule.
+    Stan's rule: the first of `attempts` draws that will do, else the last one.
     """
     value_and_gradient = jax.value_and_grad(density.log_density)
 
-    def propose(key: Array) -> tuple[Array, Array]:
-        position = jax.random.uniform(key, (density.size,), minval=-radius, maxval=radius)
+    def again(carry: tuple[Array, Start]) -> tuple[Array, Start]:
+        attempt, _ = carry
+        key_now = jax.random.fold_in(key, attempt)
+        position = jax.random.uniform(key_now, (density.size,), minval=-radius, maxval=radius)
         value, gradient = value_and_gradient(position, arrays)
-        return position, jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+        found = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+        return attempt + 1, Start(position, value, gradient, found)
 
-    def again(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        attempt, _, _ = carry
-        return (attempt + 1, *propose(jax.random.fold_in(key, attempt)))
+    def searching(carry: tuple[Array, Start]) -> Array:
+        attempt, start = carry
+        return ~start.found & (attempt < attempts)
 
-    def searching(carry: tuple[Array, Array, Array]) -> Array:
-        attempt, _, found = carry
-        return ~found & (attempt < attempts)
-
-    nothing = (jnp.asarray(0), jnp.zeros(density.size), jnp.asarray(False))
-    _, position, found = jax.lax.while_loop(searching, again, nothing)
-    return position, found
+    nothing = jnp.zeros(density.size)
+    before = Start(nothing, jnp.zeros(()), nothing, jnp.asarray(False))
+    _, start = jax.lax.while_loop(searching, again, (jnp.asarray(0), before))
+    return start
 
 
 def even_batch(count: int) -> int:

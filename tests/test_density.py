@@ -69,13 +69,14 @@ def test_start_is_finite_and_says_when_there_is_none():
     with jax.enable_x64(True):
         density, arrays = density_of(models.eight_schools, SCHOOLS)
         start = jax.jit(lambda arrays: starting_position(density, jax.random.key(1), arrays))
-        position, found = start(arrays)
-        assert bool(found)
-        assert bool(jnp.isfinite(density.log_density(position, arrays)))
-        assert float(jnp.max(jnp.abs(position))) <= 2.0
+        found = start(arrays)
+        assert bool(found.found)
+        value, gradient = jax.value_and_grad(density.log_density)(found.position, arrays)
+        np.testing.assert_allclose(found.log_density, value, rtol=1e-12)
+        np.testing.assert_allclose(found.gradient, gradient, rtol=1e-9)
+        assert float(jnp.max(jnp.abs(found.position))) <= 2.0
         nowhere = {**SCHOOLS, "sigma": -SCHOOLS["sigma"]}
-        _, found = start(Arguments.of(nowhere).arrays(nowhere))
-        assert not bool(found)
+        assert not bool(start(Arguments.of(nowhere).arrays(nowhere)).found)
 
 
 def test_discrete_latents_and_empty_models_are_refused():

@@ -158,20 +158,23 @@ def _chunk_length(warmup: int) -> int:
 
 
 def _start_chain(density: Density, adaptation: _Adaptation, key: Array, arrays: Arrays) -> _Chain:
-    from blackjax.mcmc import nuts
+    from blackjax.mcmc.hmc import HMCState
 
     key, start_key = jax.random.split(key)
-    position, found = starting_position(density, start_key, arrays)
-    kernel = nuts.init(position, lambda x: density.log_density(x, arrays))
+    start = starting_position(density, start_key, arrays)
     step_size = jnp.asarray(1.0)
     return _Chain(
         key=key,
-        kernel=kernel,
+        kernel=HMCState(
+            start.position,
+            start.log_density,  # pyright: ignore[reportArgumentType]
+            start.gradient,
+        ),
         dual_averaging=adaptation.dual_averaging[0](step_size),
         mass=adaptation.mass[0](density.size),
         step_size=step_size,
         divergences=jnp.asarray(0),
-        status=jnp.where(found, Status.OK, Status.NO_FINITE_START),
+        status=jnp.where(start.found, Status.OK, Status.NO_FINITE_START),
     )
 
 

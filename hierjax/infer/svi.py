@@ -176,8 +176,8 @@ def _start(
     arrays: Arrays,
 ) -> _Run:
     key, start_key = jax.random.split(key)
-    position, found = starting_position(density, start_key, arrays)
-    parameters = guide.start(position)
+    first = starting_position(density, start_key, arrays)
+    parameters = guide.start(first.position)
     noise = jnp.zeros((1, guide.num_noise))
     step = guide.ascent(parameters, noise, jnp.zeros((1, density.size)))
     rate = jnp.asarray(min(settings.learning_rate, guide.stable_rate(settings.particles)))
@@ -195,8 +195,8 @@ def _start(
         distance=jnp.asarray(jnp.inf),
         elbo=nothing,
         rates=nothing,
-        status=jnp.where(found, Status.NOT_CONVERGED, Status.NO_FINITE_START),
-        done=~found,
+        status=jnp.where(first.found, Status.NOT_CONVERGED, Status.NO_FINITE_START),
+        done=~first.found,
     )
     # Weak types would become strong in the first chunk, and the second be compiled anew.
     return jax.tree_util.tree_map(lambda x: jax.lax.convert_element_type(x, x.dtype), run)
