@@ -45,6 +45,13 @@ def conditional(
     unravel
         Vector -> values of the sites.
     """
+    return conditional_of(fn, data, sites)(latents)
+
+
+def conditional_of(
+    fn: Callable, data: Mapping[str, Any], sites: tuple[str, ...]
+) -> Callable[[Mapping[str, Any]], tuple[jax.Array, np.ndarray, np.ndarray, Callable]]:
+    """Return `conditional` as a function of the latents, compiled once."""
     shapes = abstract_trace(fn, data).sites
     start, unravel = ravel_pytree({name: jnp.zeros(shapes[name].shape) for name in sites})
 
@@ -59,5 +66,8 @@ def conditional(
         volume = 0.5 * (start.size * jnp.log(2 * jnp.pi) - log_determinant)
         return along(mode) + volume, mode, jnp.linalg.inv(precision)
 
-    value, mode, covariance = forms(dict(latents))
-    return value, np.asarray(mode), np.asarray(covariance), unravel
+    def run(latents: Mapping[str, Any]) -> tuple[jax.Array, np.ndarray, np.ndarray, Callable]:
+        value, mode, covariance = forms(dict(latents))
+        return value, np.asarray(mode), np.asarray(covariance), unravel
+
+    return run
