@@ -13,6 +13,7 @@ from hierjax.fit import fit, sampler
 from hierjax.fit_many import fit_many
 from hierjax.formula import Variance, formula
 from hierjax.groups import encode, take
+from hierjax.infer.empirical_bayes import EmpiricalBayes
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.svi import SVI
@@ -30,6 +31,7 @@ __all__ = [
     "NUTS",
     "SVI",
     "Batch",
+    "EmpiricalBayes",
     "Laplace",
     "Model",
     "Posterior",

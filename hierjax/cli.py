@@ -4,6 +4,7 @@ import enum
 import importlib.metadata
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -32,6 +33,7 @@ class MethodName(enum.StrEnum):
     nuts = "nuts"
     laplace = "laplace"
     svi = "svi"
+    empirical_bayes = "empirical_bayes"
 
 
 class Effects(enum.StrEnum):
@@ -44,7 +46,23 @@ class Effects(enum.StrEnum):
     noncentred = "noncentred"
 
 
+class Groups(enum.StrEnum):
+    """What to do about groups that the fit has not seen."""
+
+    sample = "sample"
+    population = "population"
+    error = "error"
+
+
+class Kind(enum.StrEnum):
+    """What to predict."""
+
+    mean = "mean"
+    draw = "draw"
+
+
 DEBUG = {"on": False}
+MOST_ROWS = 40  # of a table on the terminal
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -94,7 +112,11 @@ def fit(
     given: dict[str, Any] = {name: column for name, column in columns.items() if column is not None}
     model = hierjax.formula(formula, read_table(data), family=family, **given)
     typer.echo(f"{model.levels()}\n")
-    own = {MethodName.svi: hierjax.SVI(), MethodName.laplace: hierjax.Laplace()}
+    own = {
+        MethodName.svi: hierjax.SVI(),
+        MethodName.laplace: hierjax.Laplace(),
+        MethodName.empirical_bayes: hierjax.EmpiricalBayes(),
+    }
     nuts = hierjax.NUTS(chains=chains, warmup=warmup, draws=draws, target_accept=target_accept)
     chosen = own.get(method, nuts)
     try:
@@ -119,8 +141,11 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def read_table(source: str) -> "pd.DataFrame":
-    """Read a CSV or Parquet file, or the packaged data set of that name, into a data frame."""
+def read_table(source: str, text: Collection[str] = ()) -> "pd.DataFrame":
+    """Read a CSV or Parquet file, or the packaged data set of that name, into a data frame.
+
+    A CSV file does not say whether 308 is a number or a label: columns in `text` are read as text.
+    """
     import pandas as pd
 
     import hierjax
@@ -138,8 +163,9 @@ def read_table(source: str) -> "pd.DataFrame":
         )
     if not path.exists():
         raise FileError(f"{source}: there is no such file.")
+    options = {} if reader is pd.read_parquet else {"dtype": dict.fromkeys(text, str)}
     try:
-        return reader(path)
+        return reader(path, **options)
     except (ValueError, OSError, ImportError) as error:
         raise FileError(f"{source}: cannot be read as a table ({error}).") from error
 
@@ -155,6 +181,65 @@ def write_results(posterior: "Posterior", folder: Path) -> list[Path]:
         posterior.plot(kind, path=folder / f"{kind}.png")
         written.append(folder / f"{kind}.png")
     return written
+
+
+@app.command()
+def predict(
+    fit: Annotated[
+        Path, typer.Argument(help="Folder that `hierjax fit` wrote, or a posterior.nc file.")
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Rows to predict for: a CSV or Parquet file with the columns of the formula "
+            "(the response is not needed), or a packaged data set."
+        ),
+    ],
+    groups: Annotated[
+        Groups,
+        typer.Option(
+            help="Groups that the fit has not seen: draw their effects from the population "
+            "(sample), put them at zero (population), or refuse (error)."
+        ),
+    ] = Groups.sample,
+    kind: Annotated[
+        Kind,
+        typer.Option(help="The expected response (mean), or new observations (draw), which vary."),
+    ] = Kind.mean,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file for the data with the predictions added.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same predictions.")] = 0,
+) -> None:
+    """Predict the response of new rows from a fit: mean, sd and quantiles for each row.
+
+    Rows may belong to groups that the fit has seen, to new ones, or to unknown ones (empty label).
+
+    Example: hierjax predict hierjax-fit --data new.csv --out predicted.csv
+    """
+    import hierjax
+
+    if out is not None and out.suffix.lower() != ".csv":
+        raise FileError(f"{out}: predictions are written as .csv.")
+    posterior = hierjax.load(fit / "posterior.nc" if fit.is_dir() else fit)
+    table = read_table(data, text=text_columns(posterior))
+    found = posterior.predict(table, groups=groups.value, kind=kind.value, seed=seed)
+    summary = found.summary().set_axis(table.index)
+    names = {column: f"{found.name}_{column}" for column in summary.columns}
+    result = table.join(summary.rename(columns=names))
+    if out is None:
+        typer.echo(result.to_string(index=False, max_rows=MOST_ROWS))
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, [result.to_csv(index=False).encode()])
+    typer.echo(f"wrote {out}: {found!r}")
+
+
+def text_columns(posterior: "Posterior") -> list[str]:
+    """Names of the columns whose values were text in the data of the fit."""
+    origin = posterior.model.origin
+    frame = getattr(origin, "frame", {})
+    return [name for name, values in frame.items() if values.dtype.kind == "U"]
 
 
 @app.command()

@@ -18,6 +18,7 @@ from hierjax.batch.run import Settings, run_bucket
 from hierjax.batch.sites import KEEP
 from hierjax.errors import HierjaxError, SettingsError
 from hierjax.fit import DTYPES, as_method
+from hierjax.infer.empirical_bayes import EmpiricalBayes
 from hierjax.infer.program import Method
 from hierjax.model import Model
 from hierjax.progress import ProgressDisplay
@@ -134,7 +135,14 @@ def _settings(
     checks.positive_int("retries", retries, minimum=0)
     if chunk is not None:
         checks.positive_int("chunk", chunk)
-    return Settings(as_method(method), effects, keep, seed, chunk, budget, retries)
+    chosen = as_method(method)
+    if isinstance(chosen, EmpiricalBayes):
+        raise SettingsError(
+            'method "empirical_bayes" has no batches yet: a batch keeps draws, and no estimates. '
+            "For data sets of one shape use jax.vmap(hierjax.maximise(model)) over stacked data; "
+            "for others hierjax.fit in a loop, which compiles once for each shape."
+        )
+    return Settings(chosen, effects, keep, seed, chunk, budget, retries)
 
 
 def _fit(read: list[Read], settings: Settings, display: ProgressDisplay) -> Results:

@@ -16,6 +16,7 @@ from hierjax.predict import predict
 from hierjax.predict_result import Prediction
 from hierjax.report import report_text
 from hierjax.summary import Diagnostics, diagnose, summary_table
+from hierjax.summary_point import log_likelihood
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,8 @@ class Posterior:
     def summary(self, *, effects: bool = False) -> "pd.DataFrame":
         """Means, sds, quantiles, errors, ESS and R-hat in blocks: level sds, coefficients, other.
 
+        A method that estimates a point has estimates, standard errors and conditional quantiles.
+
         Parameters
         ----------
         effects
@@ -59,6 +62,17 @@ class Posterior:
     def diagnostics(self) -> Diagnostics:
         """R-hat, ESS, divergences, E-BFMI, tree depth or k-hat, with one verdict and its remedy."""
         return diagnose(self.model, self.draws, self.stats, self.info)
+
+    @property
+    def log_likelihood(self) -> float:
+        """Log-likelihood at the estimates of a point method, group effects integrated out.
+
+        Raises
+        ------
+        SettingsError
+            The method sampled a posterior, and has no estimates.
+        """
+        return log_likelihood(self.info)
 
     def report(self) -> str:
         """Return summary, how the model was fitted, and the verdict, as text for a terminal."""

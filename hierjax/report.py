@@ -7,10 +7,15 @@ import numpy as np
 from hierjax.draws import FitInfo
 from hierjax.model import Model
 from hierjax.summary import diagnose, summary_table, summary_text
+from hierjax.summary_point import is_point
 
 Arrays = Mapping[str, np.ndarray]
 TREATMENTS = {
     "integrated": "integrated out, exactly (all that depends on them is Gaussian in them)",
+    "profiled": "at their maximum given the sds, exactly (their priors do not count)",
+    "flat": "integrated out, exactly (over a flat prior)",
+    "laplace": "integrated out by Laplace's approximation (not exact: least so for binary data in "
+    "small groups)",
     "recentred": "recentred on the data, exactly (whatever the likelihood)",
     "noncentred": "sampled as standardised deviations",
 }
@@ -29,8 +34,9 @@ def fit_text(draws: Arrays, info: FitInfo) -> str:
     chains, length = next(iter(draws.values())).shape[:2]
     noun = "chain" if chains == 1 else "chains"
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in info.seconds.items())
+    kind = f" ({info.settings['kind']})" if is_point(info) else ""
     return (
-        f"{info.method}, {chains} {noun} x {length:,} draws, {info.dtype}, seed {info.seed} "
+        f"{info.method}{kind}, {chains} {noun} x {length:,} draws, {info.dtype}, seed {info.seed} "
         f"({seconds})"
     )
 

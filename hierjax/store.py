@@ -200,9 +200,12 @@ def _check_proof(
 
 
 def _info(stored: Mapping[str, Any]) -> FitInfo:
-    """Rebuild `FitInfo` from JSON, which knows no tuples."""
+    """Rebuild `FitInfo` from JSON, which knows neither tuples nor arrays."""
     trace = {name: tuple(values) for name, values in stored["trace"].items()}
-    return FitInfo(**{**stored, "status": tuple(stored["status"]), "trace": trace})
+    given = stored.get("estimates", {}).items()
+    estimates = {name: np.array(values, stored["dtype"]) for name, values in given}
+    changed = {"status": tuple(stored["status"]), "trace": trace, "estimates": estimates}
+    return FitInfo(**{**stored, **changed})
 
 
 def _check_format(path: Path, header: Mapping[str, Any]) -> None:
@@ -234,7 +237,7 @@ def _to_node(header: Mapping[str, Any], numbers: Arrays) -> "xarray.DataTree":
 
 
 def _jsonable(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else str(value)
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
 def _rebuild(path: Path, tree: "xarray.DataTree", header: Mapping[str, Any]) -> Model:

@@ -16,6 +16,7 @@ from hierjax.summary_frame import (
     summary_table,
     weight_size,
 )
+from hierjax.summary_point import is_point, point_checks, point_notes
 from hierjax.summary_text import summary_text
 
 if TYPE_CHECKING:
@@ -44,12 +45,15 @@ def diagnose(model: Model, draws: Draws, stats: Draws, info: FitInfo) -> Diagnos
         noncentred=bool(info.effects),
         status_codes=tuple(info.status),
         status=tuple(STATUS_MESSAGE[Status(code)] for code in info.status),
-        unmoved=_unmoved(table),
+        unmoved=() if is_point(info) else _unmoved(table),
         table=table,
-        **_of_chains(table, approximate),
+        **_of_chains(table, approximate or is_point(info)),
         **_of_trajectories(stats, info),
         **_of_weights(stats, info),
     )
+    if is_point(info):
+        notes = point_notes(model, info)
+        return dataclasses.replace(facts, checks=point_checks(info), notes=notes)
     return dataclasses.replace(facts, checks=checks_of(facts, approximate=approximate))
 
 
@@ -59,11 +63,11 @@ def _unmoved(table: "pd.DataFrame") -> tuple[str, ...]:
     return tuple(str(name) for name in names[~(table["sd"].to_numpy() > 0)])
 
 
-def _of_chains(table: "pd.DataFrame", approximate: bool) -> dict[str, Any]:
+def _of_chains(table: "pd.DataFrame", without: bool) -> dict[str, Any]:
     def worst(column: str, sign: int) -> Extreme | None:
-        values = sign * table[column].to_numpy()
-        if approximate or not len(values) or np.isnan(values).all():
+        if without or np.isnan(table[column].to_numpy()).all():
             return None
+        values = sign * table[column].to_numpy()
         row = int(np.nanargmax(values))
         return Extreme(float(sign * values[row]), str(table.index[row][1]))
 

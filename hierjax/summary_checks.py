@@ -81,10 +81,12 @@ class Diagnostics:
         Outcome of each chain: `hierjax.draws.Status`, and in words.
     unmoved
         Parameters whose draws are constant or not finite.
+    table
+        Per parameter, as `Posterior.summary` has it.
     checks
         Everything that was looked at.
-    table
-        Per parameter: `mean, sd, q5, q50, q95, mcse, ess_bulk, ess_tail, rhat`.
+    notes
+        What else there is to know of a point estimate, in sentences.
     """
 
     method: str
@@ -106,6 +108,7 @@ class Diagnostics:
     unmoved: tuple[str, ...]
     table: "pd.DataFrame"
     checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -119,11 +122,19 @@ class Diagnostics:
 
     @property
     def verdict(self) -> str:
-        """One line: "Good: ..." with the numbers, or "Check: ..." with the gravest problem."""
+        """One line: "Good: ..." with the numbers, or "Check: ..." with the gravest problem.
+
+        Below it one line for each of `notes`.
+        """
+        return "\n".join([self._line, *self.notes])
+
+    @property
+    def _line(self) -> str:
         bad = [check for check in self.checks if not check.ok]
         if not bad:
+            converged = "converged, " if self.notes else ""
             found = ", ".join(f"{check.name} {check.found}" for check in self.checks[1:5])
-            return f"Good: {found}."
+            return f"Good: {converged}{found}."
         others = f" (Also: {', '.join(check.name for check in bad[1:])}.)" if bad[1:] else ""
         return f"Check: {bad[0].problem}. {bad[0].remedy}{others}"
 

@@ -13,6 +13,7 @@ from hierjax.diagnostics import chain_summary, weight_ess
 from hierjax.draws import FitInfo
 from hierjax.model import Model
 from hierjax.names import blocks_of, latent_sites, scalar_names
+from hierjax.summary_point import POINT_COLUMNS, is_point, point_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ class _Column:
 
     block: str
     name: str
+    place: tuple[str, int]  # site, and element in C order
     values: np.ndarray  # (chain, draw)
 
 
@@ -50,7 +52,8 @@ def summary_table(
 
     A correlation matrix is shown by its elements below the diagonal, and hidden sites are left out.
     Draws of an approximation have no chains to compare: `rhat` is NaN, and both effective sizes are
-    that of their importance weights.
+    that of their importance weights. A method that estimates a point has other columns: `estimate,
+    se, q5, q50, q95`, quantiles given the parameters that are constant in the draws.
 
     Parameters
     ----------
@@ -116,7 +119,8 @@ def _columns(model: Model, draws: Draws, wanted: Callable[[str], bool]) -> list[
         flat = values.reshape(*values.shape[:2], int(np.prod(values.shape[2:])))
         names = scalar_names(model, site)
         for element in np.flatnonzero(_informative(values)):
-            found.append(_Column(blocks[site], names[element], flat[:, :, element]))
+            place = (site, int(element))
+            found.append(_Column(blocks[site], names[element], place, flat[:, :, element]))
     return found
 
 
@@ -150,8 +154,12 @@ def _frame(columns: list[_Column], info: FitInfo | None, stats: Draws) -> "pd.Da
         names=("block", "parameter"),
     )
     if not columns:
-        return pd.DataFrame(columns=list(COLUMNS), index=index, dtype=float)
-    table = chain_summary(np.stack([column.values for column in columns], axis=-1))
+        names = POINT_COLUMNS if is_point(info) else COLUMNS
+        return pd.DataFrame(columns=list(names), index=index, dtype=float)
+    draws = np.stack([column.values for column in columns], axis=-1)
+    if info is not None and is_point(info):
+        return point_frame(index, [column.place for column in columns], draws, info)
+    table = chain_summary(draws)
     quantiles = zip(("q5", "q50", "q95"), table.quantiles, strict=True)
     numbers: dict[str, Any] = dict(quantiles)
     for name in ("mean", "sd", "mcse", "ess_bulk", "ess_tail", "rhat"):

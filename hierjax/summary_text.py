@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HEADINGS = {
+    "estimate": "estimate",
+    "se": "se",
     "mean": "mean",
     "sd": "sd",
     "q5": "5%",
@@ -21,7 +23,8 @@ HEADINGS = {
     "ess_tail": "tail",
     "rhat": "rhat",
 }
-SCALED = ("mean", "sd", "q5", "q50", "q95")
+SCALED = ("estimate", "se", "mean", "sd", "q5", "q50", "q95")
+WHOLE = {"ess_bulk": 0, "ess_tail": 0, "rhat": 3}  # column -> decimals
 UNKNOWN = "-"
 LEFT_OUT = ("50%", "mcse")  # columns that make room for long names, in this order
 SHORTEST_NAME = 20
@@ -78,16 +81,18 @@ def _heading(block: str, room: int, widths: dict[str, int], *, first: bool) -> l
 
 
 def _cells(table: "pd.DataFrame") -> dict[str, list[str]]:
-    decimals = [_decimals(sd) for sd in table["sd"]]
+    decimals = [_decimals(spread) for spread in table["se" if "se" in table else "sd"]]
     rows = range(len(table))
     cells = {
         name: [_number(float(table[name].iloc[row]), decimals[row]) for row in rows]
         for name in SCALED
+        if name in table
     }
-    cells["mcse"] = [_number(float(error), _decimals(error, 1.0)) for error in table["mcse"]]
-    for name in ("ess_bulk", "ess_tail"):
-        cells[name] = [_number(float(value), 0) for value in table[name]]
-    cells["rhat"] = [_number(float(value), 3) for value in table["rhat"]]
+    if "mcse" in table:
+        cells["mcse"] = [_number(float(error), _decimals(error, 1.0)) for error in table["mcse"]]
+    for name, places in WHOLE.items():
+        if name in table:
+            cells[name] = [_number(float(value), places) for value in table[name]]
     return cells
 
 

@@ -58,6 +58,8 @@ class EmpiricalBayes:
     order
         Nodes per effect of the quadrature, for responses that are not normal; 1 is Laplace's
         approximation, None as many nodes as the log likelihood needs to settle to within 0.01.
+    steps
+        Most Newton steps.
 
     Raises
     ------
@@ -73,10 +75,12 @@ class EmpiricalBayes:
     kind: Kind = "ml"
     draws: int = 1000
     order: int | None = None
+    steps: int = 60
 
     def __post_init__(self) -> None:
         checks.one_of("kind", self.kind, KINDS)
         checks.positive_int("draws", self.draws)
+        checks.positive_int("steps", self.steps)
         if self.order is not None:
             checks.positive_int("order", self.order)
 
@@ -95,9 +99,9 @@ class EmpiricalBayes:
             evaluate = target.value_and_slope(arrays)
             return run._replace(search=search_on(run.search, evaluate, trips)), None
 
-        chunks = -(-evaluations(size, starts) // trips) + 2
+        chunks = -(-evaluations(size, starts, self.steps) // trips) + 2
         return Program(
-            start=lambda key, arrays: _Run(key, target.begin(arrays)),
+            start=lambda key, arrays: _Run(key, target.begin(arrays, self.steps)),
             advance=advance,
             finish=lambda run, records, arrays: _finish(target, self, run, arrays),
             num_chunks=chunks,
@@ -150,12 +154,12 @@ class Target:
         """Return value and gradient as a function of the position."""
         return jax.value_and_grad(lambda position: self.log_density(position, arrays))
 
-    def begin(self, arrays: Arrays) -> Search:
+    def begin(self, arrays: Arrays, most: int) -> Search:
         """Return a search before its first step: all scales equal, each real site at its mean."""
         means, units = self._priors(arrays)
         scales = jnp.asarray(LOG_SCALES, means.dtype)[:, None]
         starts = jnp.where(self.positive, scales, jnp.where(self.bounded, 0.0, means))
-        return begin_search(starts, self.bounded, units)
+        return begin_search(starts, self.bounded, units, most)
 
     def estimate(self, search: Search, arrays: Arrays) -> Estimate:
         """Return what is known at the end of a search."""

@@ -211,7 +211,7 @@ class _Near:
         return {name: value[0] for name, value in centre.items()}, moved, draws
 
     def _zero(self) -> tuple[list[Array], list[int]]:
-        """Standard normals that are all zero, part by part, and how many directions each has."""
+        """Return standard normals that are all zero, part by part, and the directions of each."""
         factors = [self.structure.factors[place] for place in self.structure.chain]
         shapes = [(factor.effects, factor.groups) for factor in factors]
         shapes += [(self.structure.rest_size,), (len(self.root),)]

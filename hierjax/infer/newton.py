@@ -28,7 +28,6 @@ LONGEST = 2.0  # most that a coordinate with limits moves in one step
 FAR, SEVERAL = np.log(100.0), 5.0
 RISE = 1e-4  # share of the gain promised by the slope that a step must make
 LEAST_BEND = 1e-6
-MOST_MOVES = 60
 MOST_HALVINGS = 30
 
 START, DIFFERENCES, CANDIDATES, LIMITS, DONE = range(5)
@@ -67,8 +66,8 @@ class Search(NamedTuple):
     limit
         Whether a coordinate is `INSIDE`, at its `LOWER` or `UPPER` limit, or the value is the same
         on `EITHER` side.
-    moves
-        Steps taken.
+    moves, most
+        Steps taken, and the most that may be.
     converged
         Whether the search ended at a maximum.
     """
@@ -89,6 +88,7 @@ class Search(NamedTuple):
     promised: Array
     limit: Array
     moves: Array
+    most: Array
     converged: Array
 
     @property
@@ -102,7 +102,7 @@ class Search(NamedTuple):
         return self.limit == INSIDE
 
 
-def begin_search(starts: Array, bounded: np.ndarray, unit: Array) -> Search:
+def begin_search(starts: Array, bounded: np.ndarray, unit: Array, most: int) -> Search:
     """Return the state before the first evaluation; arguments as in `Search`."""
     size = starts.shape[1]
     zero = jnp.zeros((), starts.dtype)
@@ -124,13 +124,14 @@ def begin_search(starts: Array, bounded: np.ndarray, unit: Array) -> Search:
         promised=zero,
         limit=jnp.full(size, INSIDE, jnp.int32),
         moves=_code(0),
+        most=_code(most),
         converged=jnp.asarray(False),
     )
 
 
-def evaluations(size: int, starts: int) -> int:
+def evaluations(size: int, starts: int, most: int) -> int:
     """Most evaluations that a search needs, but for steps that are halved often."""
-    return starts + (MOST_MOVES + 1) * (2 * size + 2) + 2 * size
+    return starts + (most + 1) * (2 * size + 2) + 2 * size
 
 
 def search_on(search: Search, evaluate: Evaluate, most: int) -> Search:
@@ -232,7 +233,7 @@ def _candidate(search: Search, value: Array, slope: Array) -> Search:
     point = search.centre + share * search.step
     moved = _moved(search, rises, point, value, slope)
     moved = moved._replace(moves=search.moves + 1)
-    stop = jnp.where(rises, moved.moves >= MOST_MOVES, search.count + 1 >= MOST_HALVINGS)
+    stop = jnp.where(rises, moved.moves >= search.most, search.count + 1 >= MOST_HALVINGS)
     on = moved._replace(
         phase=_code(jnp.where(rises, DIFFERENCES, CANDIDATES)),
         count=jnp.where(rises, 0, search.count + 1),
