@@ -226,7 +226,8 @@ def predict(
     found = posterior.predict(table, groups=groups.value, kind=kind.value, seed=seed)
     summary = found.summary().set_axis(table.index)
     names = {column: f"{found.name}_{column}" for column in summary.columns}
-    result = table.join(summary.rename(columns=names))
+    # Whole numbers with gaps are floats in a CSV file; shown as they were written.
+    result = table.convert_dtypes().join(summary.rename(columns=names))
     if out is None:
         typer.echo(result.to_string(index=False, max_rows=MOST_ROWS))
         return

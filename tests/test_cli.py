@@ -69,6 +69,64 @@ def test_errors_are_one_readable_line_without_a_traceback(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture(scope="module")
+def sleep_fit(tmp_path_factory):
+    """Posterior of reaction times, labels of subjects like "308", in a folder as `fit` writes."""
+    folder = tmp_path_factory.mktemp("fit")
+    frame = hj.load_data("sleepstudy")
+    model = hj.formula("Reaction ~ Days + (1 | Subject)", frame)
+    hj.fit(model, method=hj.Laplace(draws=200)).save(folder / "posterior.nc")
+    return folder
+
+
+NEW_ROWS = "Days,Subject,note\n3,308,known\n3,999,new\n3,,unnamed\n"
+
+
+def test_predict_writes_the_rows_with_predictions(monkeypatch, capsys, tmp_path, sleep_fit):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new.csv").write_text(NEW_ROWS)
+    code, printed, _ = run(
+        monkeypatch, capsys, "predict", str(sleep_fit), "--data", "new.csv", "--out", "found.csv"
+    )
+    assert code == 0
+    assert "wrote found.csv: Prediction(expected response of Reaction" in printed
+    table = pd.read_csv("found.csv", dtype={"Subject": str})
+    assert list(table["note"]) == ["known", "new", "unnamed"]
+    wanted = pd.read_csv("new.csv", dtype={"Subject": str})
+    expected = hj.load(sleep_fit / "posterior.nc").predict(wanted).summary()
+    for column in expected:
+        assert list(table[f"Reaction_{column}"]) == pytest.approx(list(expected[column]))
+    file = str(sleep_fit / "posterior.nc")
+    code, printed, _ = run(monkeypatch, capsys, "predict", file, "--data", "new.csv")
+    assert code == 0
+    assert "Reaction_q95" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "new.csv", "--groups", "error"), "`Subject` are missing in row 2"),
+        (("--data", "new.csv", "--out", "found.xlsx"), "predictions are written as .csv"),
+        (("--data", "pastes"), "no column `Days`"),
+    ],
+)
+def test_predict_refuses_in_one_line(monkeypatch, capsys, tmp_path, sleep_fit, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new.csv").write_text(NEW_ROWS)
+    code, _, printed = run(monkeypatch, capsys, "predict", str(sleep_fit), *arguments)
+    assert code == 1
+    assert message in printed
+    assert "Traceback" not in printed
+    assert {path.name for path in tmp_path.iterdir()} == {"new.csv"}
+
+
+def test_predict_without_a_fit(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, _, printed = run(monkeypatch, capsys, "predict", "nowhere", "--data", "radon")
+    assert code == 1
+    assert "nowhere" in printed
+
+
 def test_debug_shows_the_error_itself(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["hierjax", "--debug", "data", "nosuch"])
     with pytest.raises(hj.errors.HierjaxError):
