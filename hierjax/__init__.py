@@ -17,6 +17,7 @@ from hierjax.infer.empirical_bayes import EmpiricalBayes
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.svi import SVI
+from hierjax.maximise import maximise
 from hierjax.model import Model
 from hierjax.posterior import Posterior, load
 from hierjax.predict import prior_predict
@@ -48,6 +49,7 @@ __all__ = [
     "load",
     "load_data",
     "log_marginal",
+    "maximise",
     "prior_predict",
     "recentre",
     "recover",

@@ -29,7 +29,7 @@ from hierjax.density import Arrays, Density, make_density
 from hierjax.draws import Draws, Status
 from hierjax.infer.estimate import Estimate
 from hierjax.infer.laplace_scale import positive_elements
-from hierjax.infer.newton import Search, begin_search, evaluations, search_on
+from hierjax.infer.newton import MOST_HALVINGS, Search, begin_search, evaluations, search_on
 from hierjax.infer.program import Program
 from hierjax.trace import abstract_trace
 
@@ -160,6 +160,12 @@ class Target:
         scales = jnp.asarray(LOG_SCALES, means.dtype)[:, None]
         starts = jnp.where(self.positive, scales, jnp.where(self.bounded, 0.0, means))
         return begin_search(starts, self.bounded, units, most)
+
+    def search(self, arrays: Arrays, most: int) -> Search:
+        """Return a finished search; pure."""
+        first = self.begin(arrays, most)
+        trips = evaluations(self.density.size, len(first.starts), most) + most * MOST_HALVINGS
+        return search_on(first, self.value_and_slope(arrays), trips)
 
     def estimate(self, search: Search, arrays: Arrays) -> Estimate:
         """Return what is known at the end of a search."""

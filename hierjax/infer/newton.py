@@ -248,14 +248,23 @@ def _begin_limits(search: Search) -> Search:
 
 def _to_next_limit(search: Search) -> Search:
     """Go to the next place where a limit may be; done if there is none."""
-    own = jnp.abs(jnp.diagonal(search.curvature))
-    bends = own * jnp.where(search.bounded, 1.0, search.reach / SEVERAL) ** 2
-    wanted = jnp.repeat(bends < NEARLY_LEVEL, 2)
+    nearly_level = _nearly_level(search)
+    wanted = jnp.repeat(nearly_level, 2)
     places = jnp.arange(len(wanted))
     left = wanted & (places > search.count)
+    # The step that is left is shorter than what the value can show, and right to second order.
+    last = search.converged & ~jnp.any(left) & search.free & ~nearly_level
     return search._replace(
-        phase=_code(jnp.where(jnp.any(left), LIMITS, DONE)), count=_code(jnp.argmax(left))
+        phase=_code(jnp.where(jnp.any(left), LIMITS, DONE)),
+        count=_code(jnp.argmax(left)),
+        centre=search.centre + jnp.where(last, search.step, 0.0),
     )
+
+
+def _nearly_level(search: Search) -> Array:
+    """Coordinates along which the function hardly bends, so that they may be at a limit."""
+    own = jnp.abs(jnp.diagonal(search.curvature))
+    return own * jnp.where(search.bounded, 1.0, search.reach / SEVERAL) ** 2 < NEARLY_LEVEL
 
 
 def _limit(search: Search, value: Array, slope: Array) -> Search:
