@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from hierjax.compiler import keep_programs
 from hierjax.errors import FileError, HierjaxError
 from hierjax.files import write_whole
 
@@ -281,6 +282,7 @@ def levels(
 
 def main() -> None:
     """Run the command line; errors of ours are one readable line, with exit status 1."""
+    keep_programs()
     try:
         app(standalone_mode=True)
     except HierjaxError as error:

@@ -1,7 +1,9 @@
 """How programs are compiled: on a CPU most of the time to a first answer is compile time."""
 
 import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +11,7 @@ import jax
 # Since 2025 XLA emits loops for CPUs through MLIR, which takes LLVM a third longer; the programs of
 # this package run equally fast either way (docs/notes/first-fit.md).
 _QUICKER: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
+MOST_BYTES_KEPT = 2**29  # of compiled programs on disk: those of some five hundred models
 
 
 def compile_for(function: Callable[..., Any], *arguments: Any) -> tuple[jax.stages.Compiled, Any]:
@@ -21,6 +24,37 @@ def compile_for(function: Callable[..., Any], *arguments: Any) -> tuple[jax.stag
     """
     lowered = jax.jit(function).lower(*arguments)
     return lowered.compile(compiler_options=_options()), lowered.out_info
+
+
+def keep_programs() -> None:
+    """Let compiled programs outlive the process, in the user's cache folder.
+
+    For programs that own their process, such as the command line: it sets JAX's global options.
+    `HIERJAX_CACHE_DIR` names another folder, and no folder if it is empty;
+    `JAX_COMPILATION_CACHE_DIR` has precedence. A folder that cannot be written is left alone.
+    """
+    folder = _programs_folder()
+    given = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    if folder is None or given:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", MOST_BYTES_KEPT)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _programs_folder() -> Path | None:
+    from platformdirs import user_cache_path
+
+    chosen = os.environ.get("HIERJAX_CACHE_DIR")
+    if chosen is None:
+        return user_cache_path("hierjax", appauthor=False) / "programs"
+    return Path(chosen) if chosen else None
 
 
 @functools.cache

@@ -16,6 +16,12 @@ RADON = "log_radon ~ floor + (1 | county)"
 FILES = {"posterior.nc", "summary.csv", "trace.png", "forest.png", "shrinkage.png", "levels.png"}
 
 
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    """The command runs in the process of the tests, whose JAX keeps its options."""
+    monkeypatch.setenv("HIERJAX_CACHE_DIR", "")
+
+
 def run(monkeypatch, capsys, *arguments):
     """Run the command in this process; return exit code, standard output and standard error."""
     monkeypatch.setattr(sys, "argv", ["hierjax", *arguments])
@@ -159,6 +165,29 @@ def test_data_lists_and_shows_data_sets(monkeypatch, capsys):
     _, printed, _ = run(monkeypatch, capsys, "data", "bcg")
     assert "Colditz" in printed
     assert "yi: log relative risk" in printed
+
+
+def hierjax_alone(folder, cache):
+    command = [sys.executable, "-m", "hierjax", "fit", "strength ~ 1 + (1 | batch)"]
+    return subprocess.run(
+        [*command, "--data", "pastes", "--method", "laplace", "--out", str(folder)],
+        env={**os.environ, "HIERJAX_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_compiled_programs_are_kept_for_the_next_process(tmp_path):
+    cache = tmp_path / "cache"
+    first = hierjax_alone(tmp_path / "first", cache)
+    kept = {path: path.stat().st_mtime_ns for path in cache.glob("*-cache")}
+    assert len(kept) > 10, first.stderr
+    max(kept, key=lambda path: path.stat().st_size).write_bytes(b"cut off")
+    second = hierjax_alone(tmp_path / "second", cache)
+    assert set(cache.glob("*-cache")) == set(kept)  # nothing was compiled that was not kept
+    assert second.returncode == 0, second.stderr
+    texts = [(tmp_path / name / "summary.csv").read_text() for name in ("first", "second")]
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize("seconds", [2.0, 15.0], ids=["at the start", "inside XLA"])
