@@ -12,6 +12,8 @@ from hierjax.draws import FitInfo
 from hierjax.export import to_datatree
 from hierjax.model import Model
 from hierjax.plots import plot
+from hierjax.pooling import shrinkage_table
+from hierjax.pooling_variance import Shares, r2, variance_partition
 from hierjax.predict import predict
 from hierjax.predict_result import Prediction
 from hierjax.report import report_text
@@ -146,6 +148,76 @@ class Posterior:
             self.model, self.draws, self.info, new, groups=groups, kind=kind, seed=seed,
             most_draws=most_draws, site=site, all_new=all_new, **arrays,
         )  # fmt: skip
+
+    def shrinkage(self, group: str | None = None) -> "pd.DataFrame":
+        """How far each group is pooled: what it says alone, the model's answer, the population's.
+
+        Means of the response over the rows of each group: observed (no pooling), expected by the
+        model (partial pooling), and expected of a group about which nothing is known (complete
+        pooling). The pooling factor of an effect is its posterior variance in units of its prior
+        variance, Var((u - m) / s | data), where m and s are mean and sd of its prior at each draw.
+        Near 0 the group's own data decide, near 1 the population does.
+
+        Parameters
+        ----------
+        group
+            The grouping; by default the first that an index array gives.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index: labels of the groups that have rows. Columns `rows, no_pooling, partial_pooling,
+            complete_pooling` and `pooling of <effect>` for each effect.
+
+        Raises
+        ------
+        ModelError
+            The model does not show which group each observed value belongs to.
+        SettingsError
+            `group` is not a grouping of the model.
+
+        References
+        ----------
+        Gelman and Pardoe (2006), doi:10.1198/004017005000000517, for factors of a whole level.
+        """
+        return shrinkage_table(self.model, self.draws, self.info, group)
+
+    def variance_partition(self) -> Shares:
+        """Share of each grouping factor in the variance that population effects leave.
+
+        For one factor with an intercept that is the intraclass correlation s^2 / (s^2 + sigma^2).
+        With slopes the variance of a factor is averaged over the rows (Johnson 2014). Families with
+        a link are treated on its latent scale: the residual variance is pi^2 / 3 for a logit, and
+        log(1 + 1/rate [+ 1/shape]) for counts (Nakagawa, Johnson and Schielzeth 2017).
+
+        Returns
+        -------
+        Shares
+            `shares` and `variances` at every draw, `summary()`; printing it names the scale.
+
+        Raises
+        ------
+        ModelError
+            The model is not a formula.
+        """
+        return variance_partition(self.model, self.draws)
+
+    def r2(self) -> Shares:
+        """R squared: the share of population effects (marginal), and with groups (conditional).
+
+        Variances as in `variance_partition`; that of population effects is over the rows.
+
+        Returns
+        -------
+        Shares
+            Of "marginal", "conditional", and each grouping factor's part of the latter.
+
+        Raises
+        ------
+        ModelError
+            The model is not a formula.
+        """
+        return r2(self.model, self.draws)
 
     def to_arviz(self) -> "xarray.DataTree":
         """Return draws, statistics and data as the DataTree that ArviZ works with."""

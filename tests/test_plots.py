@@ -10,7 +10,7 @@ import pytest
 from hierjax import plots
 from hierjax.errors import FileError, ModelError, SettingsError
 from hierjax.model import Model
-from hierjax.plots.shrinkage import shrinkage_of
+from hierjax.pooling import shrinkage_of
 from tests import level_models as models
 from tests.level_models import COUNTY, ITEM, X, Y
 

@@ -15,8 +15,9 @@ from hierjax.model import Model
 from hierjax.plots.canvas import write_png
 from hierjax.plots.forest import plot_forest
 from hierjax.plots.levels import plot_levels
-from hierjax.plots.shrinkage import has_shrinkage, plot_shrinkage
+from hierjax.plots.shrinkage import plot_shrinkage
 from hierjax.plots.trace import plot_trace
+from hierjax.pooling import has_shrinkage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

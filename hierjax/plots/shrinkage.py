@@ -1,119 +1,22 @@
 """Shrinkage plot: how far partial pooling moves each group from its own mean."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hierjax.errors import ModelError, SettingsError
-from hierjax.level_graph import LevelGraph
-from hierjax.level_maps import index_values
 from hierjax.model import Model
 from hierjax.names import coordinates
 from hierjax.plots.canvas import BLUE, FAINT, INK, ORANGE, SMALL, new_figure, style, text_size
-from hierjax.trace import traced_arrays
-from hierjax.trace_response import expected_response
+from hierjax.pooling import shrinkage_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_DRAWS = 200
 MOST_LABELS = 60
 SAME = 1e-3  # complete pooling that differs by less than this share of the raw range is one line
 FEW_SIZES = 4  # with fewer distinct group sizes than this, sizes do not tell groups apart
-
-
-@dataclasses.dataclass(frozen=True)
-class Shrinkage:
-    """No pooling, partial pooling and complete pooling of every group that has rows.
-
-    Attributes
-    ----------
-    site, level
-        Observed site and grouping.
-    groups
-        Positions of the groups shown, shape (group,).
-    rows
-        Number of rows in each.
-    raw
-        Mean of the observed values in each group: no pooling.
-    fitted
-        Mean of the model's expected values in each group, over its rows and the draws.
-    population
-        The same with the effects of all groups at their prior mean: complete pooling.
-    """
-
-    site: str
-    level: str
-    groups: np.ndarray
-    rows: np.ndarray
-    raw: np.ndarray
-    fitted: np.ndarray
-    population: np.ndarray
-
-
-def has_shrinkage(model: Model) -> bool:
-    """Whether some observed site's rows are known to belong to groups with effects."""
-    return bool(_groupings(model.levels()))
-
-
-def shrinkage_of(
-    model: Model, draws: Mapping[str, np.ndarray], group: str | None = None
-) -> Shrinkage:
-    """Compare each group's own mean with what the model expects with and without its effects.
-
-    All are on the scale of the response and over the same rows, so that covariates do not tell
-    them apart: raw_j = mean of y_i, fitted_j = mean of E[y_i | data], i in group j.
-
-    Raises
-    ------
-    ModelError
-        No observed site's rows are known to belong to groups, or its distribution has no mean.
-    SettingsError
-        `group` is not among the groupings.
-    """
-    graph = model.levels()
-    choices = _groupings(graph)
-    if not choices:
-        raise ModelError(
-            "a shrinkage plot needs observed values that are a data argument and an index array "
-            f"that says which group each row belongs to; this model shows none:\n{graph}"
-        )
-    if group is not None and group not in choices:
-        raise SettingsError(
-            f"`group` must be one of {', '.join(map(repr, choices))}; got {group!r}."
-        )
-    level = group or next(iter(choices))
-    site = choices[level]
-    arrays = traced_arrays(model.data)
-    observed = np.asarray(arrays[graph.response[site]], dtype=float)
-    index = _index_of(graph, level, site, arrays)
-    latent = {
-        name: _thinned(draws[name])
-        for name, each in graph.sites.items()
-        if each.kind == "latent" and name in draws
-    }
-    effects = [
-        name
-        for name, each in graph.sites.items()
-        if each.kind == "latent" and level in graph.places[name]
-    ]
-    known = np.isfinite(observed)
-    size = graph.levels[level].size
-    rows = np.bincount(index[known], minlength=size)
-    groups = np.flatnonzero(rows)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        sums = np.bincount(index[known], np.broadcast_to(values, known.shape)[known], size)
-        return sums[groups] / rows[groups]
-
-    fitted, population = (
-        mean(expected_response(model.fn, model.data, latent, site, pooled).mean(axis=0))
-        for pooled in ((), effects)
-    )
-    return Shrinkage(site, level, groups, rows[groups], mean(observed), fitted, population)
 
 
 def plot_shrinkage(
@@ -168,47 +71,6 @@ def plot_shrinkage(
     else:
         _name_all(axes, place, names)
     return figure
-
-
-def _groupings(graph: LevelGraph) -> dict[str, str]:
-    """Return the levels whose group of each observed value is known, with the observed site."""
-    found: dict[str, str] = {}
-    effects = {
-        level
-        for name, site in graph.sites.items()
-        if site.kind == "latent"
-        for level in graph.places[name]
-    }
-    for site in graph.response:
-        place = graph.places[site]
-        for level in graph.levels:
-            paths = {link.path for link in graph.links if link.plate == level and link.index}
-            rows = {link.rows for link in graph.links if link.plate == level}
-            single = len(paths) == 1 and len(place) == 1 and rows <= {*place, ""}
-            own = level in place and level in effects
-            if single or own:
-                found.setdefault(level, site)
-    return found
-
-
-def _index_of(
-    graph: LevelGraph, level: str, site: str, arrays: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """Return the group of every observed value, in its shape."""
-    shape, place = graph.sites[site].shape, graph.places[site]
-    if level in place:
-        return np.indices(shape)[place.index(level)]
-    path = next(link.path for link in graph.links if link.plate == level and link.path)
-    sizes = {name: plate.size for name, plate in graph.plates.items()}
-    index = index_values(path, arrays, sizes)
-    assert index is not None and index.shape == shape
-    return index
-
-
-def _thinned(values: np.ndarray) -> np.ndarray:
-    """Return at most `MOST_DRAWS` draws, evenly spaced over the chains: (draw, *site shape)."""
-    flat = np.reshape(values, (-1, *np.shape(values)[2:]))
-    return flat[np.linspace(0, len(flat) - 1, min(len(flat), MOST_DRAWS)).astype(int)]
 
 
 def _spread_out(rows: np.ndarray) -> np.ndarray:
