@@ -8,6 +8,7 @@ from importlib.metadata import version as _version
 
 from hierjax import errors, library
 from hierjax.batch.result import Batch
+from hierjax.compare import compare
 from hierjax.datasets import datasets, load_data
 from hierjax.fit import fit, sampler
 from hierjax.fit_many import fit_many
@@ -38,6 +39,7 @@ __all__ = [
     "Posterior",
     "Prediction",
     "Variance",
+    "compare",
     "datasets",
     "encode",
     "errors",

@@ -10,6 +10,7 @@ import numpy as np
 from hierjax import store
 from hierjax.draws import FitInfo
 from hierjax.export import to_datatree
+from hierjax.loo import Loo, loo
 from hierjax.model import Model
 from hierjax.plots import plot
 from hierjax.pooling import shrinkage_table
@@ -218,6 +219,48 @@ class Posterior:
             The model is not a formula.
         """
         return r2(self.model, self.draws)
+
+    def loo(
+        self, by: str | None = None, *, site: str | None = None, most_draws: int | None = None
+    ) -> Loo:
+        """Leave-one-out cross-validation by Pareto smoothed importance sampling.
+
+        Without `by`, one observation at a time is left out, and predicted *given the effects of
+        its groups*: how well are further observations of known groups predicted? With `by`, all
+        observations of a group are left out together and its effects are integrated out: how well
+        is a new group predicted? Effects of other factors stay as they are. The integral is taken
+        by adaptive quadrature, which is exact for a Gaussian response.
+
+        Parameters
+        ----------
+        by
+            Grouping whose groups are left out.
+        site
+            The response, if the model has several and `by` is not given.
+        most_draws
+            Use at most so many draws, evenly spaced.
+
+        Returns
+        -------
+        Loo
+            `elpd`, `se`, `table()` with one row for each left out; printing it says which kind it
+            is, and which estimates cannot be trusted.
+
+        Raises
+        ------
+        ModelError
+            Effects of the groups cannot be integrated out, or there are no draws of them.
+        SettingsError
+            `by` is not a grouping of the model; the method estimates a point.
+
+        References
+        ----------
+        Vehtari, Gelman and Gabry (2017), doi:10.1007/s11222-016-9696-4. Merkle, Furr and
+        Rabe-Hesketh (2019), doi:10.1007/s11336-019-09679-0.
+        """
+        return loo(
+            self.model, self.draws, self.stats, self.info, by, site=site, most_draws=most_draws
+        )
 
     def to_arviz(self) -> "xarray.DataTree":
         """Return draws, statistics and data as the DataTree that ArviZ works with."""

@@ -72,13 +72,15 @@ def check_support(fn: Callable[..., Any], data: Mapping[str, Any]) -> None:
 def _support_program(
     fn: Callable[..., Any], arguments: Arguments, data: Mapping[str, Any]
 ) -> Callable[[Any], Mapping[str, Any]]:
-    """Compile the support check once per model function and structure of the arguments."""
+    """Compile the support check once per model function, and structure and shapes of the data."""
 
     def build() -> Callable[[Any], Mapping[str, Any]]:
         density = make_density(fn, arguments, dict(data))
         return jax.jit(lambda arrays: observed_support(density, arrays))
 
-    return SUPPORT_PROGRAMS.get((fn, arguments), build)
+    # Plates may have the length of an array, so the latent sites depend on shapes.
+    shapes = tuple(np.shape(array) for array in arguments.arrays(data))
+    return SUPPORT_PROGRAMS.get((fn, arguments, shapes), build)
 
 
 def _counted(wrong: np.ndarray) -> str:
