@@ -3,6 +3,7 @@
     python -m benchmarks.gaussian_core                   every data set: a line each
     python -m benchmarks.gaussian_core dutch eeg         these only
     python -m benchmarks.gaussian_core --rows            one gradient at 1e3, 1e5 and 1e7 rows
+    python -m benchmarks.gaussian_core --formula-rows 1e7   the same from a data frame
     python -m benchmarks.gaussian_core --insteval cells  two large crossed factors (or dense)
 
 The model is y ~ X beta + sum over factors of Z b, half-normal scales, one correlation per pair of
@@ -277,6 +278,34 @@ def report_rows(sizes: tuple[int, ...] = (1_000, 100_000, 10_000_000)) -> None:
         print(f"{size:10} {setup:9.2f} {_peak_megabytes():8.0f} {1e6 * best:11.1f}", flush=True)
 
 
+def report_formula_rows(size: int) -> None:
+    """Print what it takes from a data frame of many rows to a gradient of its formula model."""
+    import pandas as pd
+
+    import hierjax
+    from hierjax.arguments import Arguments
+    from hierjax.density import make_density
+
+    rng = np.random.default_rng(1)
+    group, x = rng.integers(0, 100, size), rng.normal(size=size)
+    y = 1.0 + 0.5 * x + rng.normal(size=100)[group] + rng.normal(size=size)
+    labels = pd.Categorical.from_codes(group, [str(number) for number in range(100)])
+    frame = pd.DataFrame({"y": y, "x": x, "g": labels})
+    print(f"{size} rows; frame in memory: {_peak_megabytes():.0f} MB")
+    started = time.perf_counter()
+    model = hierjax.formula("y ~ x + (1 + x | g)", frame)
+    print(f"model {time.perf_counter() - started:.1f} s, {_peak_megabytes():.0f} MB")
+    started = time.perf_counter()
+    function = hierjax.integrate(model.fn, data=model.data)
+    data = function.prepare(model.data)
+    print(f"structure and sums {time.perf_counter() - started:.1f} s, {_peak_megabytes():.0f} MB")
+    arguments = Arguments.of(data)
+    density = make_density(function, arguments, data)
+    point, arrays = jnp.zeros(density.size), arguments.arrays(data)
+    best = alternate({"gradient": (jax.grad(density.log_density), point, arrays)})["gradient"]
+    print(f"gradient {1e6 * best:.1f} us, {_peak_megabytes():.0f} MB")
+
+
 def report_insteval(kept: str) -> None:
     """Print value and gradient of InstEval, and the log-likelihood at lme4's estimate."""
     rows = read(INSTEVAL)
@@ -314,10 +343,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PROBLEMS))
     parser.add_argument("--rows", action="store_true")
+    parser.add_argument("--formula-rows", type=float, metavar="ROWS")
     parser.add_argument("--insteval", choices=("cells", "dense"))
     arguments = parser.parse_args()
     todo: list[Callable[[], None]] = []
     todo += [report_rows] if arguments.rows else []
+    if arguments.formula_rows:
+        todo.append(functools.partial(report_formula_rows, int(arguments.formula_rows)))
     if arguments.insteval:
         todo.append(functools.partial(report_insteval, arguments.insteval))
     if arguments.names or not todo:
