@@ -22,8 +22,8 @@ POINT_COLUMNS = ("estimate", "se", "q5", "q50", "q95")
 KINDS = {"ml": "maximum likelihood", "reml": "REML", "map": "maximum a posteriori"}
 MOST_NAMED = 3
 CONDITIONAL = (
-    "Draws and intervals hold the parameters without one at their estimates: what is not known of "
-    "sds and correlations is not in them. With few groups intervals of effects are too short."
+    "Intervals and draws are given the parameters that have no interval here: the uncertainty of "
+    "sds and correlations is not in them. With few groups they are too short."
 )
 
 
