@@ -139,7 +139,7 @@ def loo(
             f"new group ({integrated} integrated out)"
         )
         labels = coordinates(model).get(by) or range(values.shape[2])
-    weights, k_hat = smoothed_weights(model, draws, stats, values)
+    weights, k_hat = smoothed_weights(model, draws, stats, info, values)
     joint = weights + values
     pointwise = _log_sum(joint)
     lppd = _log_sum(values - np.log(values.shape[0] * values.shape[1]))
@@ -158,20 +158,23 @@ def _kind_of_rows(model: Model, site: str) -> str:
 
 
 def smoothed_weights(
-    model: Model, draws: Draws, stats: Draws, values: np.ndarray
+    model: Model, draws: Draws, stats: Draws, info: FitInfo, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log weights (chain, draw, unit), summing to one over the draws, and k-hat of each unit.
 
     The ratios are 1 / p(y_i | draw), times those of the posterior to an approximation that the
-    draws come from (Magnusson, Andersen, Jonasson and Vehtari 2019).
+    draws come from (Magnusson, Andersen, Jonasson and Vehtari 2019). Draws that were resampled by
+    those have them no more.
     """
     from arviz_stats.base.array import array_stats
 
     log_ratio = -values
-    if "log_weight" in stats:
+    worth = info.trace.get("effective_draws", ())  # of resampled draws
+    if "log_weight" in stats and not worth:
         kept = np.linspace(0, stats["log_weight"].shape[1] - 1, values.shape[1]).astype(int)
         log_ratio = log_ratio + np.asarray(stats["log_weight"], dtype=float)[:, kept, None]
-    relative = _relative_size(model, draws)
+    length = next(iter(draws.values())).shape[1]
+    relative = worth[-1] / length if worth else _relative_size(model, draws)
     smoothing: Any = array_stats.psislw  # its annotations allow integers only
     weights, k_hat = smoothing(-log_ratio, r_eff=relative, axis=(0, 1))
     return np.moveaxis(np.asarray(weights), 0, -1), np.asarray(k_hat)

@@ -1,5 +1,7 @@
 """Leave-one-out: pointwise densities against SciPy, sums against ArviZ, groups against re-fits."""
 
+import dataclasses
+
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -173,6 +175,11 @@ def test_weights_of_an_approximation_enter():
         expected.append(stats.norm.logpdf(y[left], centre_left, np.hypot(sd_left, 1.0)))
     np.testing.assert_allclose(weighted.loo().pointwise, expected, atol=0.02)
     assert np.max(np.abs(post.loo().pointwise - expected)) > 0.05
+    # Draws that were resampled by their weights are not weighted again.
+    exact_draws = {"mean": centre + sd * generator.normal(size=(1, 8000))}
+    info = dataclasses.replace(post.info, trace={"effective_draws": (8000.0,)})
+    resampled = hj.Posterior(post.model, exact_draws, {"log_weight": weight}, info)
+    np.testing.assert_allclose(resampled.loo().pointwise, expected, atol=0.02)
 
 
 def test_comparison_pairs_the_rows(sleep):
