@@ -271,8 +271,13 @@ class Posterior:
         return store.save(path, self.model, self.draws, self.stats, self.info)
 
     def plot(self, kind: str, path: str | Path | None = None, **options: Any) -> "Figure":
-        """Draw "trace", "forest", "shrinkage" or "levels"; also write a PNG if `path` is given."""
-        return plot(kind, self.model, self.draws, self.stats, path=path, **options)
+        """Draw the plot `kind`, and write a PNG too if `path` is given.
+
+        "trace", "forest", "shrinkage" and "levels" show model and draws;
+        "ppc" compares the data with replicated ones, also by group; "pit" shows the calibration of
+        left-out predictions.
+        """
+        return plot(kind, self.model, self.draws, self.stats, path=path, info=self.info, **options)
 
     def __repr__(self) -> str:
         shape = next(iter(self.draws.values())).shape[:2]

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hierjax.checks import one_of
+from hierjax.draws import FitInfo
+from hierjax.errors import SettingsError
 from hierjax.model import Model
 from hierjax.plots.canvas import write_png
+from hierjax.plots.checking import plot_pit, plot_ppc
 from hierjax.plots.forest import plot_forest
 from hierjax.plots.levels import plot_levels
 from hierjax.plots.shrinkage import plot_shrinkage
@@ -28,6 +31,8 @@ __all__ = [
     "plot",
     "plot_forest",
     "plot_levels",
+    "plot_pit",
+    "plot_ppc",
     "plot_shrinkage",
     "plot_trace",
 ]
@@ -40,6 +45,11 @@ PLOTS: dict[str, Callable[..., "Figure"]] = {
     "levels": lambda model, draws, stats, **options: plot_levels(model.levels(), **options),
 }
 
+CHECKS: dict[str, Callable[..., "Figure"]] = {
+    "ppc": lambda model, draws, stats, info, **options: plot_ppc(model, draws, info, **options),
+    "pit": plot_pit,
+}
+
 
 def plot(
     kind: str,
@@ -47,9 +57,12 @@ def plot(
     draws: Draws,
     stats: Draws,
     path: str | Path | None = None,
+    info: FitInfo | None = None,
     **options: Any,
 ) -> "Figure":
-    """Draw the plot `kind`, a key of `PLOTS`; also write it as PNG if `path` is given.
+    """Draw the plot `kind`, a key of `PLOTS` or `CHECKS`; write a PNG too if `path` is given.
+
+    Plots of `CHECKS` predict from the posterior, so that they need to know how it was made, `info`.
 
     Raises
     ------
@@ -58,7 +71,11 @@ def plot(
     ModelError
         The model does not have what the plot shows.
     """
-    one_of("kind", kind, PLOTS)
+    one_of("kind", kind, {**PLOTS, **CHECKS})
+    if kind in CHECKS:
+        if info is None:
+            raise SettingsError(f"a plot {kind!r} predicts from the posterior: give its `info`.")
+        return write_png(CHECKS[kind](model, draws, stats, info, **options), path)
     figure = PLOTS[kind](model, draws, stats, **options)
     return write_png(figure, path)
 

@@ -1,0 +1,11 @@
+"""Checks of data before a fit; most are tested by what `fit` refuses."""
+
+import hierjax as hj
+from hierjax.validation import validate
+from tests import models
+
+
+def test_one_function_with_data_of_other_lengths():
+    """The plate has the length of `y`, which no integer argument shows."""
+    for count in (8, 7, 8):
+        validate(hj.library.eight_schools(models.SCHOOLS_Y[:count], models.SCHOOLS_SIGMA[:count]))
