@@ -451,6 +451,31 @@ def test_a_new_child_in_a_function_starts_from_its_parent():
     assert_standard_normal(np.stack(parts, -1).reshape(COUNT, 2))
 
 
+def test_houses_in_known_and_new_counties():
+    """Radon: a predictor of the group and slopes that are not correlated with intercepts."""
+    text = "log_radon ~ floor + log_uranium + (1 + floor || county)"
+    model = hj.formula(text, hj.load_data("radon"))
+    draws = {
+        "b_Intercept": normal(seed=1), "b_floor": normal(seed=2), "b_log_uranium": normal(seed=3),
+        "sd_county__Intercept": positive(seed=4), "sd_county__floor": positive(seed=5),
+        "r_county__Intercept": normal(85, seed=6), "r_county__floor": normal(85, seed=7),
+        "sigma": positive(seed=8),
+    }  # fmt: skip
+    post = posterior(model, draws)
+    county = model.labels["county"][40]
+    new = {
+        "floor": [1, 0, 1], "log_uranium": [0.3, -0.2, -0.2], "county": [county, "new", "new"]
+    }  # fmt: skip
+    values = post.predict(new).values
+    fixed = draws["b_Intercept"] + draws["b_floor"] + 0.3 * draws["b_log_uranium"]
+    own = draws["r_county__Intercept"][..., 40] + draws["r_county__floor"][..., 40]
+    np.testing.assert_allclose(values[..., 0], fixed + own, rtol=1e-10, atol=1e-12)
+    intercept = values[..., 1] - draws["b_Intercept"] + 0.2 * draws["b_log_uranium"]
+    slope = values[..., 2] - values[..., 1] - draws["b_floor"]
+    scales = [draws["sd_county__Intercept"], draws["sd_county__floor"]]
+    assert_standard_normal(np.stack([intercept, slope], -1) / np.stack(scales, -1))
+
+
 def test_fewer_draws_can_be_used(sleep):
     new = {"Days": [1.0], "Subject": ["308"]}
     few = sleep.predict(new, most_draws=40).values
