@@ -204,9 +204,12 @@ class _Near:
             *levels, rest, other = leaves
             return self._at(Noise(tuple(levels), rest), other)
 
-        places = jnp.arange(1 + columns + count)
-        found = jax.lax.map(at, places, batch_size=even_batch(len(places)))
-        cuts = (slice(0, 1), slice(1, 1 + columns), slice(1 + columns, None))
+        needed = 1 + columns + count
+        batch = even_batch(needed)
+        # Whole batches: a shorter last one would be compiled on its own.
+        places = jnp.arange(-(-needed // batch) * batch)
+        found = jax.lax.map(at, places, batch_size=batch)
+        cuts = (slice(0, 1), slice(1, 1 + columns), slice(1 + columns, needed))
         centre, moved, draws = ({name: v[cut] for name, v in found.items()} for cut in cuts)
         return {name: value[0] for name, value in centre.items()}, moved, draws
 
