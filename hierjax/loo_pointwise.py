@@ -20,6 +20,7 @@ from jax import Array
 from hierjax.arguments import Arguments
 from hierjax.draws import FitInfo
 from hierjax.errors import ModelError
+from hierjax.formula.function import FormulaFunction
 from hierjax.level_graph import LevelGraph
 from hierjax.level_rows import choose_grouping, group_of_rows
 from hierjax.model import Model
@@ -120,7 +121,7 @@ def by_group(
     level, site = choose_grouping(graph, level, name="by")
     what = _integrand(graph, level, site)
     index = group_of_rows(model, graph, level, site).ravel()
-    nodes, weights = _grid(what.width)
+    nodes, weights = _grid(what.width, 1 if _is_quadratic(model) else ORDERS[what.width])
     arguments = Arguments.of(model.data)
     flat, (chains, length) = _latents(model, draws, most, what.groups)
     filling = _filling(flat)
@@ -184,9 +185,14 @@ def _is_real(support: Any) -> bool:
     return support in (constraints.real, constraints.real_vector)
 
 
-def _grid(width: int) -> tuple[np.ndarray, np.ndarray]:
+def _is_quadratic(model: Model) -> bool:
+    """Whether the log density is known to be quadratic in the effects: one node is exact then."""
+    return isinstance(model.fn, FormulaFunction) and model.fn.family == "gaussian"
+
+
+def _grid(width: int, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes (node, effect) of the product rule and log weights, for a density exp(-x^2 / 2)."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(ORDERS[width])
+    nodes, weights = np.polynomial.hermite_e.hermegauss(order)
     grid = np.stack(np.meshgrid(*[nodes] * width, indexing="ij"), -1).reshape(-1, width)
     log_weights = np.stack(np.meshgrid(*[np.log(weights)] * width, indexing="ij"), -1)
     log_weights = log_weights.reshape(-1, width).sum(-1)
