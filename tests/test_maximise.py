@@ -49,7 +49,7 @@ def data_of(seed=0, sd=1.0):
 
 
 DATA = data_of()
-COUNTS = {**DATA, "y": np.random.default_rng(3).poisson(np.exp(0.5 * DATA["y"]))}
+COUNTS = {**DATA, "y": np.random.default_rng(3).poisson(np.exp(DATA["y"]))}
 MODEL = hj.Model(normal_rows, DATA)
 
 
@@ -70,6 +70,7 @@ def assert_derivatives_are_those_of_fits(estimate, data):
         return score(estimate({**data, "x": x, "prior_sd": dist.HalfNormal(scale)}))
 
     x, scale, move = jnp.asarray(data["x"]), jnp.asarray(1.5), jnp.eye(ROWS)[7] * STEP
+    assert estimate(data)["sd"] > 0.1  # nothing moves an sd of zero
     by_x, by_scale = jax.jit(jax.grad(of, argnums=(0, 1)))(x, scale)
     difference = (of(x + move, scale) - of(x - move, scale)) / (2 * STEP)
     np.testing.assert_allclose(by_x[7], difference, rtol=1e-6)
