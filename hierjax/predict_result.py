@@ -48,9 +48,9 @@ class Prediction:
     def __repr__(self) -> str:
         chains, draws, *shape = self.values.shape
         sizes = ", ".join(f"{dim} {size}" for dim, size in zip(self.dims, shape, strict=True))
+        together = f"{chains} chain{'s' if chains > 1 else ''} x {draws} draws"
         return (
-            f"Prediction({MEANINGS[self.kind]} of {self.name}: {chains} chains x {draws} draws, "
-            f"{sizes or 'a scalar'})"
+            f"Prediction({MEANINGS[self.kind]} of {self.name}: {together}, {sizes or 'a scalar'})"
         )
 
     def summary(self) -> "pd.DataFrame":
