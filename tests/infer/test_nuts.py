@@ -57,7 +57,8 @@ def test_statistics_have_their_shapes_and_meaning(exact_fit):
         assert draws.stats[name].shape == (4, 1000)
     assert not draws.stats["diverging"].any()
     assert (draws.stats["num_steps"] < 2 ** (draws.stats["tree_depth"] + 1)).all()
-    assert abs(draws.stats["accept_prob"].mean() - 0.8) < 0.1
+    # Few parameters are sampled a little more carefully than the aim of 0.8.
+    assert 0.7 < draws.stats["accept_prob"].mean() < 0.95
     assert np.ptp(draws.stats["step_size"], axis=1).max() == 0.0
     assert (draws.status == Status.OK).all()
 
