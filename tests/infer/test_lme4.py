@@ -20,7 +20,7 @@ from tests.infer.lme4_fits import FITS, answer, coefficients, deviations
 SLOW = pytest.mark.slow
 TABLE = [
     pytest.param("sleepstudy", "REML"),
-    pytest.param("cbpp", "nAGQ1"),
+    pytest.param("cbpp", "nAGQ1", marks=SLOW),
     *(
         pytest.param(name, kind, marks=SLOW)
         for name, fit in FITS.items()

@@ -74,6 +74,7 @@ def test_draws_do_not_depend_on_the_length_of_a_chunk(monkeypatch):
     np.testing.assert_array_equal(first.sites["effect"], second.sites["effect"])
 
 
+@pytest.mark.slow
 def test_dense_mass_learns_a_correlation():
     def correlated(y):
         cholesky = jnp.array([[1.0, 0.0], [0.99, 0.141]])

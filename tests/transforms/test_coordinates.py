@@ -151,10 +151,8 @@ def test_rescaled_density_law(case):
         np.testing.assert_allclose(found, joint(stage.fn, inner, {**other, **positive}) + change)
 
 
-SLOW = [pytest.param(word, marks=pytest.mark.slow) for word in ("auto", "noncentred", "centred")]
-
-
-@pytest.mark.parametrize("effects", ["recentre", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("effects", ["auto", "recentre", "noncentred", "centred"])
 def test_every_treatment_has_the_same_posterior(effects):
     """Means of the sites agree with those of the integrated model, in standard errors."""
     settings = hj.NUTS(chains=2, warmup=300, draws=700)
@@ -192,6 +190,7 @@ def _reference():
     return post.diagnostics().table
 
 
+@pytest.mark.slow
 def test_sampler_integrates_inside_jit_and_vmap():
     case = CASES["hierarchical_linear"]()
     model = hj.Model(case.fn, case.data)

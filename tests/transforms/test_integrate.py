@@ -126,6 +126,7 @@ def test_recovered_draws_have_every_original_site():
     np.testing.assert_allclose(mean, effect[..., case.data["group"]], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_numpyro_samples_the_integrated_function_as_any_other():
     """A posterior that is known exactly, sampled by NumPyro's own NUTS in 1 of 7 dimensions."""
     data = models.known_variances_data()

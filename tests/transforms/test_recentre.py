@@ -186,6 +186,7 @@ def test_large_groups_are_nearly_centred_and_small_ones_nearly_not():
     assert 0.8 < slope[1] < 1.0
 
 
+@pytest.mark.slow
 def test_deterministic_sites_are_those_of_the_original():
     function = hj.recentre(logistic_slopes, data=BINARY)
     data = function.prepare(BINARY)
