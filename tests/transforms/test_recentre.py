@@ -97,8 +97,10 @@ EXAMPLES = {"beside integrated": beside_integrated, **{n: lambda n=n: FIXED[n] f
 }}  # fmt: skip
 
 
+FAST = [(name, "pilot") for name in EXAMPLES if name != "beside integrated"]
+FAST += [(name, "newton") for name in FIXED]
 GRID = [
-    pytest.param(name, at, marks=() if name in FIXED or at == "pilot" else pytest.mark.slow)
+    pytest.param(name, at, marks=() if (name, at) in FAST else pytest.mark.slow)
     for name in EXAMPLES
     for at in ("pilot", "newton")
 ]
@@ -159,6 +161,7 @@ def test_a_gaussian_likelihood_makes_z_independent_of_everything():
         np.testing.assert_allclose(densities, densities[0], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_large_groups_are_nearly_centred_and_small_ones_nearly_not():
     """The same z moves the effect of a group by its posterior sd: small where rows are many."""
     rows = np.array([200, 1])
