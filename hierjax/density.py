@@ -172,18 +172,29 @@ def starting_position(
     return start
 
 
-def even_batch(count: int) -> int:
-    """Batch size of at most `LARGEST_BATCH`, even: a shorter last batch would compile twice."""
-    return -(-count // -(-count // LARGEST_BATCH))
+def map_in_batches(
+    function: Callable[[Any], Any], values: Any, largest: int = LARGEST_BATCH
+) -> Any:
+    """Map over the first axis of a pytree, at most `largest` elements at a time; pure.
+
+    Batches are of one size, the last one filled up with copies: a shorter one would be compiled on
+    its own.
+    """
+    count = len(jax.tree.leaves(values)[0])
+    batch = -(-count // -(-count // largest))
+    whole = -(-count // batch) * batch
+    if whole > count:
+        places = jnp.minimum(jnp.arange(whole), count - 1)
+        values = jax.tree.map(lambda leaf: leaf[places], values)
+    found = jax.lax.map(function, values, batch_size=batch)
+    return jax.tree.map(lambda leaf: leaf[:count], found)
 
 
 def constrain_all(density: Density, position: Array, arrays: Arrays) -> dict[str, Array]:
     """Map positions (chain, draw, size) to sites, a bounded number of draws at a time."""
     chains, draws, size = position.shape
     flat = jnp.reshape(position, (chains * draws, size))
-    sites = jax.lax.map(
-        lambda x: density.constrain(x, arrays), flat, batch_size=even_batch(len(flat))
-    )
+    sites = map_in_batches(lambda x: density.constrain(x, arrays), flat)
     return {
         name: jnp.reshape(value, (chains, draws, *value.shape[1:])) for name, value in sites.items()
     }

@@ -15,7 +15,7 @@ from hierjax import checks
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
 from hierjax.compiler import compile_for
-from hierjax.density import even_batch
+from hierjax.density import map_in_batches
 from hierjax.draws import STATUS_MESSAGE, Draws, FitInfo, Status
 from hierjax.errors import FitError, SettingsError
 from hierjax.infer.empirical_bayes import EmpiricalBayes
@@ -293,11 +293,7 @@ def recovered(
     count = shape[0] * shape[1]
     flat = {name: value.reshape(count, *value.shape[2:]) for name, value in draws.sites.items()}
     keys = jax.random.split(jax.random.fold_in(key, RECOVERY), count)
-    sites = jax.lax.map(
-        lambda each: coordinates.recover(each[0], each[1], data),
-        (keys, flat),
-        batch_size=even_batch(count),
-    )
+    sites = map_in_batches(lambda each: coordinates.recover(each[0], each[1], data), (keys, flat))
     shaped = {name: value.reshape(*shape, *value.shape[1:]) for name, value in sites.items()}
     return dataclasses.replace(draws, sites=shaped)
 

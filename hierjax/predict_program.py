@@ -1,7 +1,6 @@
 """One compiled program that runs a model function at every posterior draw, in bounded memory."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,13 +12,13 @@ from numpyro import handlers
 
 from hierjax.arguments import Arguments
 from hierjax.cache import ProgramCache
+from hierjax.density import LARGEST_BATCH, map_in_batches
 from hierjax.errors import ModelError
 
 Draws = Mapping[str, np.ndarray]
 Messages = Mapping[str, Any]
 
 MOST_ELEMENTS = 2**22  # of one array in memory at a time, over the draws of a batch
-MOST_DRAWS = 256  # in a batch
 _PROGRAMS = ProgramCache(size=32)
 
 
@@ -142,7 +141,8 @@ def at_every_draw(
                 found = run_at(fn, arguments.rebuild(arrays), draw, model_key, filling)
                 return read(found, own_key, extra)
 
-            return jax.lax.map(one, (keys, values), batch_size=_batch(len(keys), size))
+            most = max(1, min(LARGEST_BATCH, MOST_ELEMENTS // max(size, 1)))
+            return map_in_batches(one, (keys, values), most)
 
         return jax.jit(run)
 
@@ -150,12 +150,6 @@ def at_every_draw(
     keys = jax.random.split(jax.random.key(seed), count)
     wanted = {site: jnp.asarray(draws[site]) for site, kept in filling.kept if 0 not in kept}
     return jax.device_get(run(keys, wanted, arguments.arrays(data), extra))
-
-
-def _batch(count: int, size: int) -> int:
-    """Draws at a time, even: a shorter last batch would compile twice."""
-    most = max(1, min(MOST_DRAWS, MOST_ELEMENTS // max(size, 1)))
-    return math.ceil(count / math.ceil(count / most))
 
 
 def flattened(draws: Draws, most: int | None = None) -> tuple[Draws, tuple[int, int]]:

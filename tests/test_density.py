@@ -8,7 +8,7 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 from hierjax.arguments import Arguments
-from hierjax.density import make_density, observed_support, starting_position
+from hierjax.density import make_density, map_in_batches, observed_support, starting_position
 from hierjax.errors import ModelError
 from tests import models
 
@@ -106,3 +106,18 @@ def test_observed_support_marks_values_and_spares_masked_ones():
     density, arrays = density_of(counts, data)
     inside = observed_support(density, arrays)["y"]
     assert inside.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 8])
+def test_mapping_in_batches_is_mapping(count):
+    sizes = []
+
+    def function(each):
+        sizes.append(each[1].shape)  # once for each batch size that is compiled
+        return {"sum": jax.random.normal(each[0]) + each[1].sum()}
+
+    values = jax.random.split(jax.random.key(0), count), jnp.arange(2.0 * count).reshape(count, 2)
+    found = map_in_batches(function, values, 3)
+    assert len(sizes) == 1
+    assert found["sum"].shape == (count,)
+    np.testing.assert_allclose(found["sum"], jax.vmap(lambda *each: function(each)["sum"])(*values))

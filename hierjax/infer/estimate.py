@@ -7,7 +7,6 @@ that moves one group of a factor moves no other, so that one derivative serves a
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hierjax.density import Arrays, Density, even_batch
+from hierjax.density import Arrays, Density, map_in_batches
 from hierjax.infer.newton import LOWER, Search
 from hierjax.infer.program import Integral
 from hierjax.linalg import (
@@ -86,7 +85,7 @@ class Estimate:
         errors = self._errors_outside()
         if not isinstance(self.density.fn, Integral):
             root, keys = self._drawn_root(), jax.random.split(key, count)
-            draws = self._map(lambda key: self._outside(self._moved(root, key)), keys)
+            draws = map_in_batches(lambda key: self._outside(self._moved(root, key)), keys)
             values = self._outside(self.position)
             size = jnp.asarray(self.density.size)
             return draws, {name: _pair(values[name], errors[name]) for name in values}, size
@@ -134,9 +133,6 @@ class Estimate:
     def _moved(self, root: Array, key: Array) -> Array:
         shift = root @ jax.random.normal(key, (len(self.drawn),), root.dtype)
         return self.position.at[self.drawn].add(shift)
-
-    def _map(self, fn: Callable[[Any], Sites], keys: Array) -> Sites:
-        return jax.lax.map(fn, keys, batch_size=even_batch(len(keys)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,12 +200,8 @@ class _Near:
             *levels, rest, other = leaves
             return self._at(Noise(tuple(levels), rest), other)
 
-        needed = 1 + columns + count
-        batch = even_batch(needed)
-        # Whole batches: a shorter last one would be compiled on its own.
-        places = jnp.arange(-(-needed // batch) * batch)
-        found = jax.lax.map(at, places, batch_size=batch)
-        cuts = (slice(0, 1), slice(1, 1 + columns), slice(1 + columns, needed))
+        found = map_in_batches(at, jnp.arange(1 + columns + count))
+        cuts = (slice(0, 1), slice(1, 1 + columns), slice(1 + columns, None))
         centre, moved, draws = ({name: v[cut] for name, v in found.items()} for cut in cuts)
         return {name: value[0] for name, value in centre.items()}, moved, draws
 

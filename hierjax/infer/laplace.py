@@ -31,7 +31,7 @@ from jax.scipy.special import logsumexp
 
 from hierjax import checks
 from hierjax.arguments import Arguments
-from hierjax.density import Arrays, Density, constrain_all, even_batch, make_density
+from hierjax.density import Arrays, Density, constrain_all, make_density, map_in_batches
 from hierjax.draws import Draws, Status
 from hierjax.errors import ModelError
 from hierjax.infer.laplace_mode import (
@@ -281,8 +281,7 @@ def _bent(layout: _Layout, search: Search, scale: Scale) -> tuple[Search, Scale]
 def _log_densities(density: Density, scale: Scale, points: Array, arrays: Arrays) -> Array:
     """Log densities of a batch; -inf stands for everything that is no number."""
     positions, log_jacobian = position_of(scale, points)
-    batch = even_batch(len(points))
-    values = jax.lax.map(lambda x: density.log_density(x, arrays), positions, batch_size=batch)
+    values = map_in_batches(lambda x: density.log_density(x, arrays), positions)
     return jnp.where(jnp.isfinite(values), values + log_jacobian, -jnp.inf)
 
 

@@ -33,7 +33,7 @@ from jax import Array
 
 from hierjax import checks
 from hierjax.arguments import Arguments
-from hierjax.density import Arrays, Density, even_batch, make_density, starting_position
+from hierjax.density import Arrays, Density, make_density, map_in_batches, starting_position
 from hierjax.draws import Draws, Status
 from hierjax.errors import SettingsError
 from hierjax.infer.program import Program
@@ -308,8 +308,7 @@ def _draw(density: Density, guide: Guide, settings: SVI, run: _Run, arrays: Arra
     def evaluate(position: Array) -> tuple[dict[str, Array], Array]:
         return density.constrain(position, arrays), density.log_density(position, arrays)
 
-    batch = even_batch(settings.draws)
-    sites, log_density = jax.lax.map(evaluate, positions, batch_size=batch)
+    sites, log_density = map_in_batches(evaluate, positions)
     log_guide = guide.distribution(run.answer).log_prob(positions)
     stats = {"log_weight": log_density - log_guide, "log_density": log_density}
     trace = {"elbo": run.elbo, "learning_rate": run.rates}

@@ -27,7 +27,7 @@ from jax import Array
 
 from hierjax.arguments import Arguments
 from hierjax.cache import ProgramCache
-from hierjax.density import even_batch
+from hierjax.density import map_in_batches
 from hierjax.effects import Design, Layout, run_placed
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.mode import condition, predict, quadratic_at
@@ -399,8 +399,7 @@ def recover(
 
     @jax.jit
     def run(keys: Array, flat: dict[str, Array], arrays: Any) -> dict[str, Array]:
-        size = even_batch(count)
-        return jax.lax.map(lambda each: one(each, arrays), (keys, flat), batch_size=size)
+        return map_in_batches(lambda each: one(each, arrays), (keys, flat))
 
     keys = jax.random.split(jax.random.key(seed), count)
     sites = run(keys, flat, arguments.arrays(prepared))
