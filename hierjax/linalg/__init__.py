@@ -13,6 +13,7 @@ from hierjax.linalg.conditional import (
     conditional_map,
     conditional_mean,
     draw_noise,
+    zero_noise,
 )
 from hierjax.linalg.eliminate import Factorisation, factorise, log_likelihood, log_likelihood_of
 from hierjax.linalg.prior import Prior

@@ -103,6 +103,13 @@ def draw_noise(structure: Structure, key: Array, dtype: jnp.dtype) -> Noise:
     return Noise(levels, rest)
 
 
+def zero_noise(structure: Structure) -> Noise:
+    """Noise that maps to the conditional mean."""
+    factors = [structure.factors[place] for place in structure.chain]
+    levels = tuple(jnp.zeros((factor.effects, factor.groups)) for factor in factors)
+    return Noise(levels, jnp.zeros(structure.rest_size))
+
+
 def _substitute(factorisation: Factorisation, noise: Noise | None, whitened: bool) -> Effects:
     """Go back from the dense rest to the innermost level."""
     structure, sigma = factorisation.structure, factorisation.sigma

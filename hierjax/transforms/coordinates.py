@@ -107,7 +107,8 @@ def choose_coordinates(
     if effects == "centred":
         return Coordinates(fn)
     coordinates = Coordinates(fn)
-    if effects not in ("noncentred", "recentre") and "recentre" not in forced.values():
+    words = {effects} if isinstance(effects, str) else set(forced.values())
+    if effects != "noncentred" and ("integrate" in words or "recentre" not in words):
         coordinates = _integrated(fn, data, effects, forced)
     if effects != "noncentred":
         coordinates = _recentred(coordinates, fn, data, effects, forced)
@@ -127,12 +128,6 @@ def _forced(fn: Callable[..., Any], data: Mapping[str, Any], effects: Effects) -
                 f"`effects` names {name!r}, which is no latent site of the model. Its group "
                 f"effects are {', '.join(group_effects(trace)) or 'none'}."
             )
-    words = set(effects.values())
-    if {"integrate", "recentre"} <= words:
-        raise SettingsError(
-            "`effects` asks to integrate some sites and to recentre others; a model is integrated "
-            'or recentred as a whole. Sites that are left in can be "noncentred" or "centred".'
-        )
     return {name: word for name, word in effects.items() if word != "auto"}
 
 
@@ -197,7 +192,17 @@ def _recentre_plan(
     found = () if plan is None else tuple(plan.by_name)
     if set(wanted) <= set(found):
         return plan
-    return make_recentre_plan(fn, data, (*found, *wanted), left_out=kept)
+    try:
+        return make_recentre_plan(fn, data, (*found, *wanted), left_out=kept)
+    except ModelError as error:
+        if not isinstance(fn, Integrated):
+            raise
+        integrated = ", ".join(map(repr, fn.fixed_plan.by_name))
+        raise ModelError(
+            f"{', '.join(map(repr, wanted))} cannot be recentred with {integrated} integrated out: "
+            "what is left of the likelihood is no sum over rows. Recentre both, or make one "
+            '"noncentred".'
+        ) from error
 
 
 def _if_possible(
@@ -244,6 +249,6 @@ def _rescaled(
     if not coordinates.stages or not sites:
         return coordinates
     inner = coordinates.stages[-1]
-    has_pilot = isinstance(inner, Recentred) and inner.at == "pilot"
-    stage = Rescaled(coordinates.fn, sites, inner.key if has_pilot else "")
+    pilot = inner.key if isinstance(inner, Recentred) else ""
+    stage = Rescaled(coordinates.fn, sites, pilot)
     return dataclasses.replace(coordinates, fn=stage, stages=(*coordinates.stages, stage))

@@ -73,7 +73,7 @@ def find_pilot(fn: Callable[..., Any], plan: Placement, data: Mapping[str, Any])
         return outside + log_jacobian + log_density - 0.5 * log_determinant
 
     def step(state: _State, _: None) -> tuple[_State, None]:
-        effects, near = _newton(*at(state.free), structure, state.effects)
+        effects, near = newton_step(*at(state.free), structure, state.effects)
         slope = jax.grad(objective)(state.free, effects, near)
         free, optimiser = ascend(slope, state.optimiser, state.free)
         return _State(free, optimiser, effects), None
@@ -88,7 +88,7 @@ def find_pilot(fn: Callable[..., Any], plan: Placement, data: Mapping[str, Any])
     return {"statistics": statistics, "latents": latents}
 
 
-def _newton(
+def newton_step(
     rows: Rows, design: Design, structure: Structure, effects: Effects
 ) -> tuple[Effects, Quadratic]:
     """One Newton step of the effects, held back where it moves a predictor far; its quadratic."""

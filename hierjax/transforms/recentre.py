@@ -9,7 +9,7 @@ lost but speed, since the density of (h, z) is
     log p(h, z) = log p(h, u(h, z), y) + log |du / dz|.
 
 The approximation is made once, at a pilot mode ("pilot"), or again at every h by a few Newton
-steps ("newton").
+steps from there ("newton").
 
 References
 ----------
@@ -29,7 +29,7 @@ from jax import Array
 
 from hierjax import checks
 from hierjax.effects.design import design_of
-from hierjax.effects.mode import condition, predict, quadratic_at, zero_effects
+from hierjax.effects.mode import condition, predict, quadratic_at
 from hierjax.effects.place import run_outside, run_placed
 from hierjax.effects.prior import deviation_prior
 from hierjax.errors import ModelError
@@ -37,10 +37,10 @@ from hierjax.linalg import (
     Factorisation,
     Noise,
     conditional_map,
-    conditional_mean,
     factorise,
+    zero_noise,
 )
-from hierjax.transforms.pilot import find_pilot, row_indexes
+from hierjax.transforms.pilot import find_pilot, newton_step, row_indexes
 from hierjax.transforms.placement import Placement, site_names
 from hierjax.transforms.prepared import ready
 from hierjax.transforms.recentre_plan import make_recentre_plan
@@ -106,10 +106,9 @@ class Recentred:
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Return `data` with the Gaussian approximation at the pilot mode; a pure function."""
         plan = self._plan(data)
-        if self.at == "pilot":
-            prepared = find_pilot(self.fn, plan, data)
-        else:
-            prepared = {"indexes": row_indexes(self.fn, plan, data)}
+        prepared = find_pilot(self.fn, plan, data)
+        if self.at == "newton":
+            prepared["indexes"] = row_indexes(self.fn, plan, data)
         return {**data, RECENTRED: prepared}
 
     def recover(
@@ -151,19 +150,20 @@ class Recentred:
         prepared: Mapping[str, Any],
     ) -> Factorisation:
         """Gaussian approximation of the effects given h and y, in the units of the core."""
+        placed = run_placed(self.fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
+        prior = deviation_prior(plan.layout, placed.gaussians, latents)
+        factorisation = factorise(prepared["statistics"], prior, 1.0)
         if self.at == "pilot":
-            placed = run_placed(self.fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
-            prior = deviation_prior(plan.layout, placed.gaussians, latents)
-            return factorise(prepared["statistics"], prior, 1.0)
+            return factorisation
         rows = rows_of(self.fn, plan, latents, data)
         design = design_of(rows.predictors, plan.layout, prepared["indexes"])
         structure = plan.layout.structure
-        effects = zero_effects(structure)
-        for _ in range(self.steps):
-            near = quadratic_at(rows.log_density, predict(design, effects), design)
-            factorisation = condition(near, design, structure)
-            effects = conditional_mean(factorisation)
-        return factorisation
+        # The pilot's mean is never far off; from zero, a first step can overflow a likelihood.
+        effects = conditional_map(factorisation, zero_noise(structure), whitened=True)
+        for _ in range(self.steps - 1):
+            effects, _ = newton_step(rows, design, structure, effects)
+        near = quadratic_at(rows.log_density, predict(design, effects), design)
+        return condition(near, design, structure)
 
 
 def _noise(plan: Placement, white: Mapping[str, Array]) -> Noise:

@@ -60,6 +60,12 @@ CHOICES = {  # function, data, effects -> treatment of each site
         "auto",
         {"mu": "integrated", "u": "integrated", "log_scale": "recentred", "v": "recentred"},
     ),
+    "one recentred, one integrated": (
+        location_and_scale,
+        GROUPED,
+        {"u": "integrate", "v": "recentre"},
+        {"mu": "integrated", "u": "integrated", "log_scale": "recentred", "v": "recentred"},
+    ),
     "non-centred beside integrated": (
         location_and_scale,
         GROUPED,
@@ -102,12 +108,12 @@ def test_choice(case):
 WRONG = {  # function, data, effects, error, words
     "not quadratic": (counts, NUMBERS, "integrate", ModelError, "quadratic"),
     "one not quadratic": (counts, NUMBERS, {"effect": "integrate"}, ModelError, "'effect'"),
-    "both": (
+    "one of two in the same mean": (
         BOTH.fn,
         BOTH.data,
         {"slopes": "integrate", "intercept": "recentre"},
-        SettingsError,
-        "as a whole",
+        ModelError,
+        "'intercept' cannot be recentred with 'slopes'",
     ),
     "nothing left": (
         models.known_variances,

@@ -161,6 +161,23 @@ def test_a_gaussian_likelihood_makes_z_independent_of_everything():
         np.testing.assert_allclose(densities, densities[0], rtol=1e-10)
 
 
+def test_newton_steps_hold_where_rates_are_far_from_one():
+    """A full Newton step from zero effects would go to a log rate of thousands."""
+    data = {**NUMBERS, "y": 5_000 + np.asarray(NUMBERS["y"])}
+    with jax.enable_x64(True):
+        function = hj.recentre(counts, data=data, at="newton")
+        white = {f"{site.name}_recentred": np.zeros(site.shape) for site in function.plan.sites}
+
+        @jax.jit
+        @jax.value_and_grad
+        def density(sd):
+            return joint(function, function.prepare(data), {"sd": sd, **white})
+
+        value, slope = density(5.0)
+        assert np.isfinite(value)
+        assert np.isfinite(slope)
+
+
 @pytest.mark.slow
 def test_large_groups_are_nearly_centred_and_small_ones_nearly_not():
     """The same z moves the effect of a group by its posterior sd: small where rows are many."""
