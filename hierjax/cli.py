@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from hierjax.compiler import keep_programs
-from hierjax.errors import FileError, HierjaxError
+from hierjax.errors import FileError, HierjaxError, SettingsError
 from hierjax.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hierjax.infer.program import Method
     from hierjax.posterior import Posterior
 
 app = typer.Typer(
@@ -93,12 +94,17 @@ def fit(
     family: Annotated[str, typer.Option(help="Distribution of the response.")] = "gaussian",
     method: Annotated[MethodName, typer.Option(help="Inference method.")] = MethodName.auto,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("hierjax-fit"),
-    chains: Annotated[int, typer.Option(help="Chains of NUTS.")] = 4,
-    warmup: Annotated[int, typer.Option(help="Warm-up transitions of each chain.")] = 1000,
-    draws: Annotated[int, typer.Option(help="Kept draws of each chain.")] = 1000,
+    chains: Annotated[int | None, typer.Option(help="Chains of NUTS [4].")] = None,
+    warmup: Annotated[
+        int | None, typer.Option(help="Warm-up transitions of each chain [1000].")
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option(help="Kept draws, of each chain [nuts: 1000, others: 4000].")
+    ] = None,
     target_accept: Annotated[
-        float, typer.Option(help="Acceptance of NUTS; raise it to remove divergences.")
-    ] = 0.8,
+        float | None,
+        typer.Option(help="Acceptance of NUTS; raise it to remove divergences [0.8]."),
+    ] = None,
     effects: Annotated[Effects, typer.Option(help="How group effects are sampled.")] = Effects.auto,
     seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
     trials: Annotated[str | None, typer.Option(help="Column with binomial trials.")] = None,
@@ -113,13 +119,8 @@ def fit(
     given: dict[str, Any] = {name: column for name, column in columns.items() if column is not None}
     model = hierjax.formula(formula, read_table(data), family=family, **given)
     typer.echo(f"{model.levels()}\n")
-    own = {
-        MethodName.svi: hierjax.SVI(),
-        MethodName.laplace: hierjax.Laplace(),
-        MethodName.empirical_bayes: hierjax.EmpiricalBayes(),
-    }
-    nuts = hierjax.NUTS(chains=chains, warmup=warmup, draws=draws, target_accept=target_accept)
-    chosen = own.get(method, nuts)
+    settings = {"chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
+    chosen = _method(method, {name: value for name, value in settings.items() if value is not None})
     try:
         posterior = hierjax.fit(model, method=chosen, seed=seed, effects=effects.value)
         typer.echo(posterior.report())
@@ -129,6 +130,18 @@ def fit(
     except KeyboardInterrupt:
         typer.echo("stopped; no half-written file is left behind.", err=True)
         _leave(INTERRUPTED)
+
+
+def _method(name: MethodName, given: dict[str, Any]) -> "Method":
+    """Return the settings of a method; "auto" with settings of NUTS is NUTS."""
+    from hierjax.fit import METHODS
+
+    kind = METHODS["nuts" if given and name is MethodName.auto else name]
+    foreign = [option for option in given if option not in kind.__dataclass_fields__]
+    if foreign:
+        options = ", ".join(f"--{option.replace('_', '-')}" for option in foreign)
+        raise SettingsError(f"{options}: method {name.value} has no such setting. Leave it out.")
+    return kind(**given)
 
 
 def _leave(status: int) -> NoReturn:

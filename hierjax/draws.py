@@ -90,6 +90,8 @@ class FitInfo:
         Place of the data set in a batch: its key is `fold_in(key(seed), index)`; None outside one.
     estimates
         Of a method that estimates a point: site -> estimate and standard error, (2, *site shape).
+    reason
+        Why `method="auto"` chose the method; empty where the user did.
     """
 
     method: str
@@ -103,3 +105,4 @@ class FitInfo:
     trace: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     index: int | None = None
     estimates: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    reason: str = ""

@@ -2,7 +2,9 @@
 
 import dataclasses
 import difflib
+import functools
 import importlib.metadata
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 
 from hierjax import checks
 from hierjax.arguments import Arguments, signature
+from hierjax.automatic import Auto, Choice, after_poor_weights, first_choice
 from hierjax.cache import ProgramCache
 from hierjax.compiler import compile_for
 from hierjax.density import map_in_batches
@@ -33,8 +36,8 @@ from hierjax.transforms.point import point_coordinates
 from hierjax.transforms.rescale import Rescaled
 from hierjax.validation import validate
 
-METHODS: Mapping[str, Callable[[], Method]] = {
-    "auto": NUTS,
+METHODS: Mapping[str, type[Any]] = {
+    "auto": Auto,
     "nuts": NUTS,
     "laplace": Laplace,
     "svi": SVI,
@@ -69,7 +72,9 @@ def fit(
         Data frame of a formula. For a `Model`: other data for the same model, or None.
     method
         `"auto"`, `"nuts"`, `"laplace"`, `"svi"` or `"empirical_bayes"`, or a settings object such
-        as `NUTS(chains=2, draws=500)`. `"auto"` is NUTS.
+        as `NUTS(chains=2, draws=500)`. `"auto"` is importance sampling (`Laplace`) where group
+        effects are integrated out and at most 15 parameters are left, and NUTS for all other models
+        and where importance sampling finds that it failed; the report says which and why.
     seed
         The same seed, model, data and settings give the same draws.
     effects
@@ -105,26 +110,84 @@ def fit(
     with jax.enable_x64(dtype == "float64"):
         validate(model)
         with ProgressDisplay(progress) as display, single_threaded_blas():
-            key, started = jax.random.key(seed), time.perf_counter()
-            coordinates = _coordinates(model, chosen, effects)
-            data = _prepared(coordinates, model.data)
-            compiled = _compile(coordinates, chosen, model, data, key, display)
-            compile_seconds, started = time.perf_counter() - started, time.perf_counter()
-            draws = jax.device_get(_run(compiled, key, data, display))
-            run_seconds = time.perf_counter() - started
-    info = FitInfo(
-        method=chosen.name,
-        settings=dataclasses.asdict(chosen),  # type: ignore[arg-type]
-        seed=seed,
-        dtype=dtype,
-        effects=dict(coordinates.choices),
-        seconds={"compile": compile_seconds, "run": run_seconds},
-        status=tuple(int(code) for code in draws.status),
-        versions={name: importlib.metadata.version(name) for name in VERSIONED},
-        trace={name: recorded(values) for name, values in draws.trace.items()},
-        estimates={name: np.asarray(values) for name, values in draws.estimates.items()},
-    )
-    return Posterior(model, draws.sites, draws.stats, info)
+            task = _Task(_Problem(model, effects), seed, dtype, display, time.perf_counter())
+            if not isinstance(chosen, Auto):
+                return task.fit(Choice(chosen, ""))
+            return _fit_automatically(task)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Problem:
+    """A model, and what its effects are to be treated as."""
+
+    model: Model
+    effects: Effects
+
+    @functools.cached_property
+    def coordinates(self) -> Coordinates:
+        """Coordinates of methods that sample, chosen once."""
+        return choose_coordinates(self.model.fn, self.model.data, self.effects)
+
+    def coordinates_for(self, method: Method) -> Coordinates:
+        """Coordinates in which a method works."""
+        if isinstance(method, EmpiricalBayes):
+            return _point_coordinates(self.model, method, self.effects)
+        return _for_method(self.coordinates, method)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """What is to be fitted, whatever the method."""
+
+    problem: _Problem
+    seed: int
+    dtype: str
+    display: ProgressDisplay
+    started: float
+
+    def fit(self, choice: Choice, before: Mapping[str, float] | None = None) -> Posterior:
+        """Run one method; `before` are the seconds of what was tried first."""
+        before = before or {}
+        key, method = jax.random.key(self.seed), choice.method
+        model, coordinates = self.problem.model, self.problem.coordinates_for(method)
+        data = _prepared(coordinates, model.data)
+        compiled = _compile(coordinates, method, model, data, key, self.display)
+        ready = time.perf_counter()
+        draws = jax.device_get(_run(compiled, key, data, self.display))
+        seconds = {"compile": ready - self.started - sum(before.values())}
+        seconds["run"] = time.perf_counter() - ready
+        info = FitInfo(
+            method=method.name,
+            settings=dataclasses.asdict(method),  # type: ignore[arg-type]
+            seed=self.seed,
+            dtype=self.dtype,
+            effects=dict(coordinates.choices),
+            seconds={**before, **seconds},
+            status=tuple(int(code) for code in draws.status),
+            versions={name: importlib.metadata.version(name) for name in VERSIONED},
+            trace={name: recorded(values) for name, values in draws.trace.items()},
+            estimates={name: np.asarray(values) for name, values in draws.estimates.items()},
+            reason=choice.reason,
+        )
+        return Posterior(model, draws.sites, draws.stats, info)
+
+
+def _fit_automatically(task: _Task) -> Posterior:
+    """Run the method chosen for the model, and NUTS where that fails."""
+    coordinates = task.problem.coordinates_for(Laplace())
+    choice = first_choice(coordinates, lambda: _prepared(coordinates, task.problem.model.data))
+    if not isinstance(choice.method, Laplace):
+        return task.fit(choice)
+    k_hat = math.nan
+    try:
+        posterior = task.fit(choice)
+        if set(posterior.info.status) == {Status.OK}:
+            return posterior
+        k_hat = posterior.info.trace["k_hat"][-1]
+    except FitError:  # its search found no mode; that of NUTS is another
+        pass
+    spent = {"importance sampling": time.perf_counter() - task.started}
+    return task.fit(after_poor_weights(k_hat), spent)
 
 
 def sampler(
@@ -140,7 +203,7 @@ def sampler(
     Parameters
     ----------
     model, method, effects
-        As for `fit`.
+        As for `fit`, but that "auto" is NUTS: here nobody looks at the outcome of a first method.
 
     Returns
     -------
@@ -148,7 +211,7 @@ def sampler(
         `run(key, data=None)`; without data the model's own are used.
     """
     chosen = as_method(method)
-    coordinates = _coordinates(model, chosen, effects)
+    coordinates = _Problem(model, effects).coordinates_for(chosen)
     given = Arguments.of(model.data)
     keep = _site_names(model)
 
@@ -248,15 +311,16 @@ def as_method(method: str | Method) -> Method:
     return method
 
 
-def _coordinates(model: Model, method: Method, effects: Effects) -> Coordinates:
-    """Choose coordinates, less the scale of positive sites where the method finds one itself."""
-    if isinstance(method, EmpiricalBayes):
-        if effects != "auto":
-            raise SettingsError(
-                'method "empirical_bayes" integrates all group effects out: leave effects="auto".'
-            )
-        return point_coordinates(model.fn, model.data, method.kind, method.order)
-    coordinates = choose_coordinates(model.fn, model.data, effects)
+def _point_coordinates(model: Model, method: EmpiricalBayes, effects: Effects) -> Coordinates:
+    if effects != "auto":
+        raise SettingsError(
+            'method "empirical_bayes" integrates all group effects out: leave effects="auto".'
+        )
+    return point_coordinates(model.fn, model.data, method.kind, method.order)
+
+
+def _for_method(coordinates: Coordinates, method: Method) -> Coordinates:
+    """Leave out the scale of positive sites where the method finds one itself."""
     last = coordinates.stages[-1] if coordinates.stages else None
     if not isinstance(method, Laplace) or not isinstance(last, Rescaled):
         return coordinates

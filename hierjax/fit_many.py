@@ -61,7 +61,8 @@ def fit_many(
         one mapping of arrays stacked along a first axis; arguments without that axis are shared,
         and those left out are the model's own.
     method, seed, effects, dtype
-        As for `hierjax.fit`.
+        As for `hierjax.fit`; where "auto" is importance sampling, NUTS is the first retry of the
+        data sets on which that failed.
     keep
         "all" keeps the draws of all sites; "hyper" those of sites outside plates, and of the others
         mean, sd and quantiles, computed in the program.

@@ -30,15 +30,16 @@ def report_text(model: Model, draws: Arrays, stats: Arrays, info: FitInfo) -> st
 
 
 def fit_text(draws: Arrays, info: FitInfo) -> str:
-    """Say in one line how draws were made: method, size, precision, time."""
+    """Say how draws were made: method, size, precision, time, and why so."""
     chains, length = next(iter(draws.values())).shape[:2]
     noun = "chain" if chains == 1 else "chains"
     seconds = ", ".join(f"{phase} {value:.1f} s" for phase, value in info.seconds.items())
     kind = f" ({info.settings['kind']})" if is_point(info) else ""
-    return (
+    line = (
         f"{info.method}{kind}, {chains} {noun} x {length:,} draws, {info.dtype}, seed {info.seed} "
         f"({seconds})"
     )
+    return f"{line}\nchosen automatically: {info.reason}" if info.reason else line
 
 
 def effects_text(info: FitInfo) -> list[str]:

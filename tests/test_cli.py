@@ -61,6 +61,10 @@ def test_fit_prints_levels_summary_and_verdict_and_writes_everything(monkeypatch
         (("fit", RADON, "--data", "table.xlsx"), "files of type '.xlsx' cannot be read"),
         (("fit", RADON, "--data", "radon", "--family", "gausian"), "There is no family"),
         (("fit", RADON, "--data", "radon", "--draws", "0"), "`draws` must be an integer"),
+        (
+            ("fit", RADON, "--data", "radon", "--method", "laplace", "--target-accept", "0.9"),
+            "--target-accept: method laplace has no such setting",
+        ),
         (("data", "nosuch"), "There is no data set 'nosuch'"),
     ],
 )

@@ -19,7 +19,7 @@ LAYERS = (
     ("predict", "pooling", "loo", "compare", "export", "store", "plots", "datasets", "summary",
      "progress", "report"),
     ("posterior",),
-    ("fit", "maximise", "batch", "sbc"),
+    ("fit", "maximise", "automatic", "batch", "sbc"),
     ("cli", "__main__", "__init__"),
 )  # fmt: skip
 APART = {"transforms", "formula", "library"}  # these three do not import each other

@@ -38,8 +38,8 @@ class Fitted:
         As in `Draws`.
     verdict
         Whether to believe them.
-    settings
-        Method that made them.
+    settings, reason
+        Method that made them, and why "auto" chose it.
     effects
         How effects were treated.
     retries
@@ -60,6 +60,7 @@ class Fitted:
     trace: Mapping[str, tuple[float, ...]]
     verdict: Verdict
     settings: Any
+    reason: str
     effects: Mapping[str, str]
     retries: int
     sizes: Mapping[str, int]
@@ -103,7 +104,7 @@ class Batch:
         """
         result = self._fitted(place)
         info = FitInfo(
-            method=self.method,
+            method=result.settings.name,
             settings=dataclasses.asdict(result.settings),
             seed=self.seed,
             dtype=self.dtype,
@@ -113,6 +114,7 @@ class Batch:
             versions={name: importlib.metadata.version(name) for name in VERSIONED},
             trace=result.trace,
             index=range(len(self))[place],
+            reason=result.reason,
         )
         return Posterior(_labelled(result.model), result.draws, result.stats, info)
 
@@ -146,9 +148,9 @@ class Batch:
         Returns
         -------
         pandas.DataFrame
-            `status` ("ok", "check", "failed", "not fitted"), `message`, worst `rhat`, smallest
-            `ess_bulk` and `ess_tail`, `divergences`, `k_hat`, `retries`, `sizes` and what they were
-            `padded` to, and `note`: why a data set has a program of its own.
+            `status` ("ok", "check", "failed", "not fitted"), `message`, `method`, worst `rhat`,
+            smallest `ess_bulk` and `ess_tail`, `divergences`, `k_hat`, `retries`, `sizes` and what
+            they were `padded` to, and `note`: why a data set has a program of its own.
         """
         import pandas as pd
 
@@ -179,12 +181,15 @@ def _row(result: Fitted | str) -> dict[str, Any]:
     if isinstance(result, str):
         nothing = dict.fromkeys(("rhat", "ess_bulk", "ess_tail"), np.nan)
         return {
-            "status": NOT_FITTED, "message": result, **nothing, "divergences": 0, "k_hat": np.nan,
-            "retries": 0, "sizes": "", "padded": "", "note": "",
+            "status": NOT_FITTED, "message": result, "method": "", **nothing, "divergences": 0,
+            "k_hat": np.nan, "retries": 0, "sizes": "", "padded": "", "note": "",
         }  # fmt: skip
     verdict = dataclasses.asdict(result.verdict)
     del verdict["retry"]
+    words = {name: verdict.pop(name) for name in ("status", "message")}
     return {
+        **words,
+        "method": result.settings.name,
         **verdict,
         "retries": result.retries,
         "sizes": _sizes(result.sizes),

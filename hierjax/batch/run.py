@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from hierjax.arguments import Arguments
+from hierjax.automatic import Auto, Choice, first_choice, next_choice
 from hierjax.batch.bucket import Bucket
 from hierjax.batch.checkpoint import Checkpoint, chunk_name
 from hierjax.batch.chunks import Chunk, Spec, choose_lanes, prepare_all, run_chunk
@@ -48,6 +49,7 @@ class Lot:
     arrays: tuple[np.ndarray, ...]
     sites: BucketSites
     note: str
+    reason: str = ""
 
 
 Report = Callable[[float], None]
@@ -109,8 +111,13 @@ def _next_lot(bucket: Bucket, pending: Sequence[int], settings: Settings, note: 
     places = tuple(place for place, good in zip(pending, valid, strict=True) if good)
     model = dataclasses.replace(bucket.models[pending[0]], fn=bucket.fn, data=first)
     sites = BucketSites.of(model, bucket.padding, settings.keep)
-    spec = Spec(coordinates, settings.method, arguments, sites.kept, sites.summarised)
-    return Lot(places, spec, leaves, sites, note)
+    choice = Choice(settings.method, "")
+    if isinstance(settings.method, Auto):
+        choice = first_choice(
+            coordinates, lambda: arguments.rebuild(tuple(leaf[0] for leaf in leaves))
+        )
+    spec = Spec(coordinates, choice.method, arguments, sites.kept, sites.summarised)
+    return Lot(places, spec, leaves, sites, note, choice.reason)
 
 
 def _prepared(
@@ -134,15 +141,14 @@ def _is_valid(coordinates: Coordinates, data: dict[str, Any], count: int) -> np.
 def _run_lot(bucket: Bucket, lot: Lot, settings: Settings, report: Report) -> dict[int, Fitted]:
     """Fit a lot, then again what went wrong."""
     found = _run_places(bucket, lot, settings, range(len(lot.places)), 0, report)
-    method = lot.spec.method
     for attempt in range(1, settings.retries + 1):
-        harder = getattr(method, "harder", None)
+        choice = next_choice(settings.method, lot.spec.method)
         again = [n for n, place in enumerate(lot.places) if found[place].verdict.retry]
-        if harder is None or not again:
+        if choice is None or not again:
             break
-        method = harder()
-        careful = dataclasses.replace(lot, spec=dataclasses.replace(lot.spec, method=method))
-        for place, new in _run_places(bucket, careful, settings, again, attempt).items():
+        spec = dataclasses.replace(lot.spec, method=choice.method)
+        lot = dataclasses.replace(lot, spec=spec, reason=choice.reason or lot.reason)
+        for place, new in _run_places(bucket, lot, settings, again, attempt).items():
             old = found[place]
             better = new if new.verdict.badness < old.verdict.badness else old
             found[place] = dataclasses.replace(better, retries=attempt)
@@ -227,6 +233,7 @@ def _one(
         trace={name: recorded(values[position]) for name, values in chunk.trace.items()},
         verdict=verdict,
         settings=lot.spec.method,
+        reason=lot.reason,
         effects=dict(lot.spec.coordinates.choices),
         retries=0,
         sizes=bucket.plates(true),

@@ -1,4 +1,4 @@
-"""Trace plot: whether the chains agree, and whether they move."""
+"""Trace plot: whether the chains agree, and whether they move; or whether weights are even."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -30,6 +30,9 @@ def plot_trace(
 ) -> "Figure":
     """Density and path of each chain, one row a scalar; divergent transitions are marked.
 
+    Draws by importance have no path, since their order is random: their log weights stand in its
+    place. Weights that rise towards an end show what the proposal has missed there.
+
     Parameters
     ----------
     model, draws, stats
@@ -55,16 +58,22 @@ def plot_trace(
     )  # fmt: skip
     grid = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 2.2))
     divergent = np.asarray(stats.get("diverging", np.zeros(shown[0][1].shape)), dtype=bool)
+    weighted = "log_weight" in stats
     for (left, right), (name, values) in zip(grid, shown, strict=True):
         _densities(left, values)
-        _paths(right, values, divergent)
+        if weighted:
+            _weights(right, values, stats["log_weight"])
+        else:
+            _paths(right, values, divergent)
         style(left, y="")
         style(right)
         left.set_title(name, fontsize=9.5, color=INK, loc="left")
     grid[-1][0].set_xlabel("value", fontsize=9.5)
-    grid[-1][1].set_xlabel("draw", fontsize=9.5)
+    grid[-1][1].set_xlabel("value" if weighted else "draw", fontsize=9.5)
     chains = len(shown[0][1])
     remarks = [f"{chains} chains, one colour each" if chains > 1 else "1 chain"]
+    if weighted:
+        remarks = ["right: log importance weights, 0 for the largest"]
     if divergent.any():
         remarks.append(f"{int(divergent.sum())} divergent transitions (black ticks)")
     if len(columns) > len(shown):
@@ -128,6 +137,13 @@ def _density(
     reflected = np.concatenate([counts[::-1], counts, counts[::-1]])
     smooth = np.convolve(reflected, kernel / kernel.sum(), mode="same")[cells : 2 * cells]
     return (edges[:-1] + edges[1:]) / 2, smooth
+
+
+def _weights(axes: "Axes", values: np.ndarray, log_weight: np.ndarray) -> None:
+    below = np.ravel(log_weight) - np.max(log_weight)
+    axes.plot(np.ravel(values), below, ".", color=CHAINS[0], markersize=1.5, alpha=0.5)
+    axes.margins(x=0.005)
+    axes.tick_params(labelsize=SMALL, colors=FAINT)
 
 
 def _paths(axes: "Axes", values: np.ndarray, divergent: np.ndarray) -> None:

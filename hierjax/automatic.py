@@ -1,0 +1,97 @@
+"""Which method `method="auto"` stands for: read off the model, and judged by its outcome.
+
+Importance sampling is the fastest method by far where few parameters are left to sample, and says
+itself where it failed; NUTS serves every model. So the first is tried where it applies, with the
+second behind it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from hierjax.effects.values import free_shape
+from hierjax.infer.laplace import Laplace
+from hierjax.infer.nuts import NUTS
+from hierjax.infer.program import Method, Program
+from hierjax.trace import abstract_trace
+from hierjax.transforms.coordinates import INTEGRATED, Coordinates
+
+MOST_PARAMETERS = 15  # above, a mixture of few Student distributions covers posteriors badly
+
+
+class Choice(NamedTuple):
+    """A method, and why it was chosen: half a sentence."""
+
+    method: Method
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Auto:
+    """Settings of `method="auto"`: none."""
+
+    @property
+    def name(self) -> str:
+        """The word for this method in `hierjax.fit(method=...)`."""
+        return "auto"
+
+    def program(self, fn: Callable[..., Any], data: Mapping[str, Any]) -> Program:
+        """Bind NUTS: where nobody looks at the outcome, the method that serves every model."""
+        return NUTS().program(fn, data)
+
+
+def first_choice(coordinates: Coordinates, prepared: Callable[[], Mapping[str, Any]]) -> Choice:
+    """Choose the method to try first for a model in its coordinates.
+
+    Importance sampling (`Laplace`) where group effects are integrated out, no others are left, and
+    at most 15 parameters remain; else NUTS.
+
+    Parameters
+    ----------
+    coordinates
+        How each effect is treated.
+    prepared
+        Returns the prepared data; only called where the number of parameters decides.
+    """
+    treatments = {treatment for _, treatment in coordinates.choices}
+    if treatments - {INTEGRATED}:
+        return Choice(NUTS(), "group effects are left to sample")
+    if not treatments:
+        return Choice(NUTS(), "no group effects are integrated out")
+    count = parameters_left(coordinates, prepared())
+    left_over = f"{count} {'parameter is' if count == 1 else 'parameters are'} left to sample"
+    if count > MOST_PARAMETERS:
+        return Choice(NUTS(), f"{left_over}, more than the {MOST_PARAMETERS} that importance "
+                      "sampling is for")  # fmt: skip
+    return Choice(Laplace(), f"{left_over}, few enough for importance sampling")
+
+
+def after_poor_weights(k_hat: float) -> Choice:
+    """Choose what to run after importance sampling that did not cover the posterior."""
+    words = "importance sampling did not cover the posterior"
+    if math.isfinite(k_hat):
+        words += f" (k-hat {k_hat:.2f})"
+    return Choice(NUTS(), words)
+
+
+def next_choice(asked: Method, last: Method) -> Choice | None:
+    """Choose what to run where the method `last` went wrong; None if there is nothing else.
+
+    Parameters
+    ----------
+    asked
+        Method that the user asked for.
+    last
+        Method that was run.
+    """
+    if isinstance(asked, Auto) and isinstance(last, Laplace):
+        return after_poor_weights(math.nan)
+    harder = getattr(last, "harder", None)
+    return None if harder is None else Choice(harder(), "")
+
+
+def parameters_left(coordinates: Coordinates, data: Mapping[str, Any]) -> int:
+    """Count the unconstrained parameters of a model in its coordinates."""
+    sites = abstract_trace(coordinates.fn, data).sites.values()
+    return sum(math.prod(free_shape(site)) for site in sites if site.kind == "latent")
