@@ -15,6 +15,7 @@ from hierjax.fit_many import fit_many
 from hierjax.formula import Variance, formula
 from hierjax.groups import encode, take
 from hierjax.infer.empirical_bayes import EmpiricalBayes
+from hierjax.infer.gibbs import Gibbs
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.svi import SVI
@@ -34,6 +35,7 @@ __all__ = [
     "SVI",
     "Batch",
     "EmpiricalBayes",
+    "Gibbs",
     "Laplace",
     "Model",
     "Posterior",

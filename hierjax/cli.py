@@ -36,6 +36,7 @@ class MethodName(enum.StrEnum):
     laplace = "laplace"
     svi = "svi"
     empirical_bayes = "empirical_bayes"
+    gibbs = "gibbs"
 
 
 class Effects(enum.StrEnum):

@@ -22,6 +22,7 @@ from hierjax.density import map_in_batches
 from hierjax.draws import STATUS_MESSAGE, Draws, FitInfo, Status
 from hierjax.errors import FitError, SettingsError
 from hierjax.infer.empirical_bayes import EmpiricalBayes
+from hierjax.infer.gibbs import Gibbs
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.program import Method, Program
@@ -32,6 +33,7 @@ from hierjax.progress import ProgressDisplay
 from hierjax.threads import single_threaded_blas
 from hierjax.trace import abstract_trace
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
+from hierjax.transforms.gibbs import gibbs_coordinates
 from hierjax.transforms.point import point_coordinates
 from hierjax.transforms.rescale import Rescaled
 from hierjax.validation import validate
@@ -42,6 +44,7 @@ METHODS: Mapping[str, type[Any]] = {
     "laplace": Laplace,
     "svi": SVI,
     "empirical_bayes": EmpiricalBayes,
+    "gibbs": Gibbs,
 }
 DTYPES = ("float64", "float32")
 FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype")
@@ -71,10 +74,11 @@ def fit(
     data
         Data frame of a formula. For a `Model`: other data for the same model, or None.
     method
-        `"auto"`, `"nuts"`, `"laplace"`, `"svi"` or `"empirical_bayes"`, or a settings object such
-        as `NUTS(chains=2, draws=500)`. `"auto"` is importance sampling (`Laplace`) where group
-        effects are integrated out and at most 15 parameters are left, and NUTS for all other models
-        and where importance sampling finds that it failed; the report says which and why.
+        `"auto"`, `"nuts"`, `"laplace"`, `"svi"`, `"empirical_bayes"` or `"gibbs"`, or a settings
+        object such as `NUTS(chains=2, draws=500)`. `"auto"` is importance sampling (`Laplace`)
+        where group effects are integrated out and at most 15 parameters are left, and NUTS for all
+        other models and where importance sampling finds that it failed; the report says which and
+        why.
     seed
         The same seed, model, data and settings give the same draws.
     effects
@@ -132,6 +136,8 @@ class _Problem:
         """Coordinates in which a method works."""
         if isinstance(method, EmpiricalBayes):
             return _point_coordinates(self.model, method, self.effects)
+        if isinstance(method, Gibbs):
+            return _gibbs_coordinates(self.model, method, self.effects)
         return _for_method(self.coordinates, method)
 
 
@@ -280,7 +286,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name in FORMULA_OPTIONS:
             continue
-        kinds = (NUTS, Laplace, SVI, EmpiricalBayes)
+        kinds = (NUTS, Laplace, SVI, EmpiricalBayes, Gibbs)
         settings = [kind for kind in kinds if name in kind.__dataclass_fields__]
         if settings:
             kind = settings[0].__name__
@@ -317,6 +323,15 @@ def _point_coordinates(model: Model, method: EmpiricalBayes, effects: Effects) -
             'method "empirical_bayes" integrates all group effects out: leave effects="auto".'
         )
     return point_coordinates(model.fn, model.data, method.kind, method.order)
+
+
+def _gibbs_coordinates(model: Model, method: Gibbs, effects: Effects) -> Coordinates:
+    if effects != "auto":
+        raise SettingsError(
+            'method "gibbs" draws all group effects from their conditional distribution: leave '
+            'effects="auto".'
+        )
+    return gibbs_coordinates(model.fn, model.data, updates=method.updates, blocks=method.blocks)
 
 
 def _for_method(coordinates: Coordinates, method: Method) -> Coordinates:

@@ -28,7 +28,8 @@ def some_value(site: Site) -> np.ndarray:
     """
     value = _plain(site.support, site.shape)
     if value is None:
-        value = jax.jit(biject_to(site.support))(np.full(free_shape(site), 0.1))
+        transform = biject_to(site.support)  # some cannot be hashed, as a function of jit has to be
+        value = jax.jit(lambda free: transform(free))(np.full(free_shape(site), 0.1))
     return np.asarray(value, jnp.result_type(float))
 
 

@@ -26,41 +26,32 @@ import numpyro
 from jax import Array
 
 from hierjax.arguments import Arguments
-from hierjax.cache import ProgramCache
 from hierjax.density import map_in_batches
 from hierjax.effects import Design, Layout, run_placed
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.mode import condition, predict, quadratic_at
 from hierjax.effects.place import run_outside
-from hierjax.effects.prior import column_scale, deviation_prior
-from hierjax.effects.response import normal_rows
+from hierjax.effects.prior import column_scale
 from hierjax.effects.values import some_latents
 from hierjax.errors import ModelError
 from hierjax.linalg import (
     Effects,
     Factorisation,
     Statistics,
-    Term,
     conditional_draw,
     conditional_mean,
     factorise,
     log_likelihood_of,
     summarise,
 )
-from hierjax.polynomial import Product, Separable
 from hierjax.trace import abstract_trace
-from hierjax.transforms.integrate_plan import (
-    Plan,
-    make_plan,
-    residual_of,
-    scale_of,
-)
+from hierjax.transforms.integrate_plan import Plan, make_plan
 from hierjax.transforms.placement import site_names
 from hierjax.transforms.prepared import ready
-from hierjax.transforms.rows import built_once, rows_of
+from hierjax.transforms.rows import rows_of
+from hierjax.transforms.summed import gaussian_rows, prior_and_scale
 
 PREPARED = "hierjax_prepared"
-_SCALES = ProgramCache(size=32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,41 +140,35 @@ class Integrated:
     ) -> dict[str, Array]:
         """Every site of the model, given effects of the core and the remaining sites."""
         function, data = ready(self, data)
-        plan = function.plan(data)
         del data[PREPARED]
-        own = {name: sites[name] for name in plan.latents}
-        values = plan.layout.site_values(effects)
-        chosen = {site.name: values[site.name] for site in plan.sites}
-        placed = run_placed(self.fn, plan.by_name, chosen, own, data, whitened=not plan.summed)
-        return {**placed.values, **own}
+        return placed_sites(self.fn, function.plan(data), effects, sites, data)
+
+
+def placed_sites(
+    fn: Callable[..., Any],
+    plan: Plan,
+    effects: Effects,
+    sites: Mapping[str, Any],
+    data: Mapping[str, Any],
+) -> dict[str, Array]:
+    """Every site of `fn(**data)`, given effects of the core and the remaining sites."""
+    own = {name: sites[name] for name in plan.latents}
+    values = plan.layout.site_values(effects)
+    chosen = {site.name: values[site.name] for site in plan.sites}
+    placed = run_placed(fn, plan.by_name, chosen, own, data, whitened=not plan.summed)
+    return {**placed.values, **own}
 
 
 def _prepare_summed(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
     """Sum the rows once: nothing below depends on a latent site."""
-    arguments = Arguments.of(data)
-    arrays = arguments.arrays(data)
-    latents = some_latents(abstract_trace(fn, data), plan.by_name)
-    residual = residual_of(fn, plan.by_name, latents, arguments, plan.responses[0])
-
-    def predictors(values: Mapping[str, Any]) -> list[Array]:
-        return [residual(values, arrays)]
-
-    design = design_of(predictors, plan.layout)
-    valid = _is_valid(predictors, plan.layout, design)
-    rows = design.start.shape[0]
-    weights = _weights(fn, plan, latents, data)
-    # The residual falls where the mean rises.
-    terms = [Term(term.index, -term.design) for term in design.terms]
-    columns, response = -design.columns, design.start
-    weighted = columns * weights[:, None]
-    origin = jnp.linalg.pinv(weighted.T @ columns, hermitian=True) @ (weighted.T @ response)
+    rows = gaussian_rows(fn, plan, data)
     structure = plan.layout.structure
-    if not structure.columns:
-        origin = None
+    columns = rows.columns if rows.response.shape[0] else None
+    origin = rows.origin if structure.columns else None
     statistics = summarise(
-        structure, response, terms, columns if rows else None, weights=weights, origin=origin
+        structure, rows.response, rows.terms, columns, weights=rows.weights, origin=origin
     )
-    return {"statistics": _unless(valid, statistics)}
+    return {"statistics": _unless(rows.valid, statistics)}
 
 
 def _prepare_rows(fn: Callable[..., Any], plan: Plan, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,39 +239,7 @@ def _summed_factorisation(
     data: Mapping[str, Any],
     statistics: Statistics,
 ) -> Factorisation:
-    placed = run_placed(fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
-    prior = deviation_prior(plan.layout, placed.gaussians, latents)
-    return factorise(statistics, prior, _scale(fn, plan, latents, data).number)
-
-
-def _weights(
-    fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
-) -> Array:
-    """Precision of each row beside the one unknown scale; 0 where a mask leaves a row out."""
-    placed = run_placed(fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
-    response = plan.responses[0]
-    rows = normal_rows(placed.distributions[response], placed.values[response])
-    known = _scale(fn, plan, latents, data).known
-    return jnp.ravel(
-        jnp.where(rows.present, jnp.broadcast_to(known, rows.present.shape) ** -2.0, 0)
-    )
-
-
-def _scale(
-    fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
-) -> Product:
-    """Scale of the response as known numbers times one unknown one."""
-    arguments = Arguments.of(data)
-    given = {name: jnp.asarray(latents[name]) for name in plan.latents}
-    arrays = tuple(map(jnp.asarray, arguments.arrays(data)))
-
-    def build(shapes: Any) -> Separable:
-        found = scale_of(fn, plan.by_name, arguments, plan.responses[0], *shapes)
-        assert found is not None  # the plan says that rows can be summed
-        return found
-
-    separable = built_once(_SCALES, (fn, plan, arguments), (given, arrays), build)
-    return separable.product(given, arrays)
+    return factorise(statistics, *prior_and_scale(fn, plan, latents, data))
 
 
 def integrate(

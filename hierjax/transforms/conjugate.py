@@ -1,0 +1,363 @@
+"""Sites whose distribution given all other sites is known: recognised, proved, and drawn from.
+
+Let a site v enter the densities of others as the variance (or sd, or precision) of normal
+distributions and in no other way. Then, given everything else,
+
+    log p(others | v) = constant - n/2 log w - S / (2 w),     w the variance,
+
+for numbers n and S per element of v, and the same with log|W| and tr(S W^-1) for matrices. Two
+derivatives give n and S whatever the model is, so nothing has to be known of how v gets to those
+densities. With a prior of the right family the conditional distribution of v follows. A family is a
+conjecture, made from the class of the prior; it holds if the joint density less the density of the
+conditional distribution is the same at several values of v, which is tried before it is used.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro import distributions as dist
+
+from hierjax.arguments import Arguments
+from hierjax.compiler import compile_for
+from hierjax.effects import run_placed
+from hierjax.effects.values import some_value
+from hierjax.trace import ModelTrace, abstract_trace
+from hierjax.trace_recorder import unwrapped
+
+TOLERANCE = 1e-8  # of the largest log density, in float64
+TRIES = 4
+
+Values = Mapping[str, Any]
+
+
+class Exact(NamedTuple):
+    """A site that is drawn from its distribution given all others, and the family of that."""
+
+    site: str
+    family: str
+
+
+class Evidence(NamedTuple):
+    """What other sites say of variances w: n and S of  -n/2 log w - S / (2 w)."""
+
+    count: Any
+    squares: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One kind of conditional distribution.
+
+    Attributes
+    ----------
+    read
+        Parameters of a prior (without wrappers) of this family; None for any other.
+    power
+        The variance is the site to this power: 1 for a variance, 2 for an sd, -1 for a precision.
+    matrix
+        Whether it is a covariance or precision matrix.
+    log_density
+        Of a value given parameters and evidence, up to a constant.
+    draw
+        Draw given a key, parameters, evidence and the present value.
+    """
+
+    read: Callable[[Any], tuple[Any, ...] | None]
+    power: int
+    matrix: bool
+    log_density: Callable[[tuple[Any, ...], Evidence, Array], Array]
+    draw: Callable[[Array, tuple[Any, ...], Evidence, Array], Array]
+
+
+def find_exact(
+    fn: Callable[..., Any], data: Mapping[str, Any], sites: tuple[str, ...]
+) -> tuple[Exact, ...]:
+    """Find those of some latent sites whose distribution given all others is of a known family.
+
+    Parameters
+    ----------
+    fn, data
+        NumPyro function and its (concrete) arguments.
+    sites
+        Names of latent sites.
+    """
+    trace = abstract_trace(fn, data)
+    found = [Exact(name, family) for name in sites for family in _families(fn, data, trace, name)]
+    if not found:
+        return ()
+    with jax.enable_x64(True):
+        held = _gaps(fn, data, trace, tuple(found))
+    return tuple(each for each, holds in zip(found, held, strict=True) if holds)
+
+
+def exact_draw(
+    fn: Callable[..., Any], exact: Exact, key: Array, values: Values, data: Mapping[str, Any]
+) -> Array:
+    """Draw a site from its distribution given all others.
+
+    Parameters
+    ----------
+    fn, data
+        The model function and its arguments.
+    exact
+        The site, and what `find_exact` said of it.
+    key
+        Random key.
+    values
+        Values of all latent sites.
+    """
+    family, value = FAMILIES[exact.family], jnp.asarray(values[exact.site])
+    parameters = _parameters(family, _prior(fn, exact.site, values, data), value)
+    evidence = _evidence(family, _others(fn, exact.site, values, data), value)
+    return family.draw(key, parameters, evidence, value)
+
+
+def _families(
+    fn: Callable[..., Any], data: Mapping[str, Any], trace: ModelTrace, name: str
+) -> list[str]:
+    """Families that the prior of a site belongs to by its class."""
+    site = trace.sites[name]
+    if site.scaled:
+        return []
+    values = {each.name: some_value(each) for each in _latents(trace)}
+
+    def matches(family: Family) -> bool:
+        found = []
+
+        def read() -> Array:
+            found.append(family.read(_prior(fn, name, values, data)))
+            return jnp.zeros(())
+
+        jax.eval_shape(read)
+        fits = len(site.shape) == 2 if family.matrix else True
+        return fits and found[0] is not None
+
+    return [name for name, family in FAMILIES.items() if matches(family)]
+
+
+def _latents(trace: ModelTrace) -> list[Any]:
+    return [site for site in trace.sites.values() if site.kind == "latent"]
+
+
+def _densities(
+    fn: Callable[..., Any], values: Values, data: Mapping[str, Any]
+) -> Mapping[str, Array]:
+    """Log density of every site at values of all latent ones."""
+    return run_placed(fn, {}, {}, values, data, whitened=False).log_densities
+
+
+def _others(
+    fn: Callable[..., Any], name: str, values: Values, data: Mapping[str, Any]
+) -> Callable[[Array], Array]:
+    """Log density of all other sites as a function of one."""
+
+    def log_density(value: Array) -> Array:
+        parts = _densities(fn, {**values, name: value}, data).items()
+        return sum((part for each, part in parts if each != name), start=jnp.zeros(()))
+
+    return log_density
+
+
+def _prior(fn: Callable[..., Any], name: str, values: Values, data: Mapping[str, Any]) -> Any:
+    """Prior of a site without wrappers."""
+    return unwrapped(run_placed(fn, {}, {}, values, data, whitened=False).distributions[name])
+
+
+def _parameters(family: Family, prior: Any, value: Array) -> tuple[Any, ...]:
+    parameters = family.read(prior)
+    assert parameters is not None  # the class of a prior does not change
+    if family.matrix:
+        return parameters
+    return tuple(jnp.broadcast_to(each, value.shape) for each in parameters)
+
+
+def _evidence(family: Family, others: Callable[[Array], Array], value: Array) -> Evidence:
+    """Read n and S off the slopes at the variance w and at 2 w."""
+    slope, factor = jax.grad(others), 2.0 ** (1.0 / family.power)
+    first, second = slope(value), slope(factor * value)
+    if not family.matrix:
+        first, second = value * first / family.power, factor * value * second / family.power
+        variance = value**family.power
+        squares = 4.0 * variance * (first - second)
+        return Evidence(squares / variance - 2.0 * first, squares)
+    inverse = jnp.linalg.inv(value)
+    first, second = (0.5 * (each + each.T) for each in (first, second))
+    if family.power == 1:
+        curved = 4.0 * (first - 2.0 * second)  # W^-1 S W^-1
+        count = jnp.sum((curved - 2.0 * first) * value) / len(value)
+        return Evidence(count, value @ curved @ value)
+    count = 2.0 * jnp.sum((second - first) * value) / len(value)
+    return Evidence(count, count * inverse - 2.0 * first)
+
+
+def _gaps(
+    fn: Callable[..., Any],
+    data: Mapping[str, Any],
+    trace: ModelTrace,
+    candidates: tuple[Exact, ...],
+) -> list[bool]:
+    """Whether joint density and conditional density differ by a constant, for each candidate."""
+    arguments, generator = Arguments.of(data), np.random.default_rng(21)
+    values = {site.name: _some_value(site, generator) for site in _latents(trace)}
+    noise = {
+        each.site: generator.normal(size=(TRIES, *trace.sites[each.site].shape))
+        for each in candidates
+    }
+
+    def run(arrays: Any, values: Values, noise: Any) -> list[tuple[Array, Array]]:
+        given = arguments.rebuild(arrays)
+        return [_compare(fn, given, values, exact, noise[exact.site]) for exact in candidates]
+
+    given = arguments.arrays(data), values, noise
+    pairs = jax.device_get(compile_for(run, *given)[0](*given))
+    return [bool(np.ptp(gap) <= TOLERANCE * (1.0 + np.abs(size).max())) for gap, size in pairs]
+
+
+def _compare(
+    fn: Callable[..., Any], data: Mapping[str, Any], values: Values, exact: Exact, noise: Array
+) -> tuple[Array, Array]:
+    """Joint less conditional log density at several values, and the joint ones."""
+    family, value = FAMILIES[exact.family], values[exact.site]
+    others = _others(fn, exact.site, values, data)
+    typical = _typical(family, _evidence(family, others, value))
+    tries = jax.vmap(lambda each: _near(family, typical, each))(noise)
+    evidence = _evidence(family, others, tries[0])
+    parameters = _parameters(family, _prior(fn, exact.site, values, data), value)
+
+    def at(value: Array) -> tuple[Array, Array]:
+        densities = _densities(fn, {**values, exact.site: value}, data)
+        joint = sum(densities.values(), start=jnp.zeros(()))
+        return joint - jnp.sum(family.log_density(parameters, evidence, value)), joint
+
+    return jax.vmap(at)(tries)
+
+
+def _some_value(site: Any, generator: np.random.Generator) -> np.ndarray:
+    """Return some value of a latent site that is unlike that of any other."""
+    value = some_value(site)
+    if site.gaussian:
+        return value + generator.normal(size=site.shape)
+    positive = np.all(value > 0) and "corr" not in type(site.support).__name__
+    return value * np.exp(0.2 * generator.normal()) if positive else value
+
+
+def _typical(family: Family, evidence: Evidence) -> Array:
+    """Value of the site at which the variance is S / n."""
+    variance = evidence.squares / evidence.count
+    if family.matrix:
+        return variance if family.power == 1 else jnp.linalg.inv(variance)
+    return variance ** (1.0 / family.power)
+
+
+def _near(family: Family, typical: Array, noise: Array) -> Array:
+    """Value of the site near a typical one."""
+    if not family.matrix:
+        return typical * jnp.exp(0.5 * noise)
+    root = jnp.linalg.cholesky(typical) @ (jnp.eye(len(typical)) + 0.3 * noise)
+    return root @ root.T
+
+
+def _read_inverse_gamma(prior: Any) -> tuple[Any, ...] | None:
+    return (prior.concentration, prior.rate) if type(prior) is dist.InverseGamma else None
+
+
+def _read_gamma(prior: Any) -> tuple[Any, ...] | None:
+    if type(prior) in (dist.Gamma, dist.Chi2):
+        return prior.concentration, prior.rate
+    return (1.0, prior.rate) if type(prior) is dist.Exponential else None
+
+
+def _read_half_t(prior: Any) -> tuple[Any, ...] | None:
+    if type(prior) is dist.HalfCauchy:
+        return 1.0, prior.scale
+    if type(prior) is dist.LeftTruncatedDistribution:
+        if isinstance(prior.low, jax.core.Tracer) or np.any(np.asarray(prior.low) != 0):
+            return None
+    elif type(prior) is not dist.FoldedDistribution:
+        return None
+    if type(prior.base_dist) is dist.Cauchy:
+        return 1.0, prior.base_dist.scale
+    if type(prior.base_dist) is dist.StudentT:
+        return prior.base_dist.df, prior.base_dist.scale
+    return None
+
+
+def _read_inverse_wishart(prior: Any) -> tuple[Any, ...] | None:
+    if type(prior) is not dist.InverseWishart or prior.batch_shape:
+        return None
+    return prior.concentration, prior.scale_matrix
+
+
+def _read_wishart(prior: Any) -> tuple[Any, ...] | None:
+    if type(prior) is not dist.Wishart or prior.batch_shape:
+        return None
+    return prior.concentration, prior.rate_matrix
+
+
+def _draw_half_t(
+    key: Array, parameters: tuple[Any, ...], evidence: Evidence, value: Array
+) -> Array:
+    """Draw through the mixture v^2 | a ~ IG(nu/2, nu/a), a ~ IG(1/2, 1/A^2) (Wand et al. 2011)."""
+    (freedom, scale), (first, second) = parameters, jax.random.split(key)
+    mixing = dist.InverseGamma(0.5 * (freedom + 1.0), freedom / value**2 + 1.0 / scale**2).sample(
+        first
+    )
+    variance = dist.InverseGamma(
+        0.5 * (freedom + evidence.count), freedom / mixing + 0.5 * evidence.squares
+    ).sample(second)
+    return jnp.sqrt(variance)
+
+
+def _log_half_t(parameters: tuple[Any, ...], evidence: Evidence, value: Array) -> Array:
+    freedom, scale = parameters
+    prior = -0.5 * (freedom + 1.0) * jnp.log1p(value**2 / (freedom * scale**2))
+    return prior - evidence.count * jnp.log(value) - 0.5 * evidence.squares / value**2
+
+
+def _conjugate(
+    read: Callable[[Any], tuple[Any, ...] | None],
+    power: int,
+    posterior: Callable[..., dist.Distribution],
+    *,
+    matrix: bool = False,
+) -> Family:
+    """Return a family whose conditional distribution is a distribution of NumPyro."""
+
+    def log_density(parameters: tuple[Any, ...], evidence: Evidence, value: Array) -> Array:
+        return jnp.asarray(posterior(*parameters, *evidence).log_prob(value))
+
+    def draw(key: Array, parameters: tuple[Any, ...], evidence: Evidence, value: Array) -> Array:
+        del value
+        return jnp.asarray(posterior(*parameters, *evidence).sample(key))
+
+    return Family(read, power, matrix, log_density, draw)
+
+
+FAMILIES: Mapping[str, Family] = {
+    "inverse gamma": _conjugate(
+        _read_inverse_gamma,
+        1,
+        lambda shape, scale, n, s: dist.InverseGamma(shape + 0.5 * n, scale + 0.5 * s),
+    ),
+    "gamma": _conjugate(
+        _read_gamma, -1, lambda shape, rate, n, s: dist.Gamma(shape + 0.5 * n, rate + 0.5 * s)
+    ),
+    "half t": Family(_read_half_t, 2, False, _log_half_t, _draw_half_t),
+    "inverse Wishart": _conjugate(
+        _read_inverse_wishart,
+        1,
+        lambda freedom, scale, n, s: dist.InverseWishart(freedom + n, scale_matrix=scale + s),
+        matrix=True,
+    ),
+    "Wishart": _conjugate(
+        _read_wishart,
+        -1,
+        lambda freedom, rate, n, s: dist.Wishart(freedom + n, rate_matrix=rate + s),
+        matrix=True,
+    ),
+}

@@ -1,0 +1,122 @@
+"""Small models for the tests of Gibbs sampling: between them they need every kernel.
+
+Priors have light tails on the log scale, so that means of test functions exist.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+
+def correlated(y, x, group, num_groups):
+    """Sds without a conjugate prior, and a correlation: everything is sliced."""
+    b = numpyro.sample("b", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    sd = numpyro.sample("sd", dist.HalfNormal(1.0).expand([2]).to_event(1))
+    cholesky = numpyro.sample("cholesky", dist.LKJCholesky(2, 2.0))
+    with numpyro.plate("group", num_groups):
+        root = sd[:, None] * cholesky
+        effect = numpyro.sample("effect", dist.MultivariateNormal(b, scale_tril=root))
+    sigma = numpyro.sample("sigma", dist.Exponential(1.0))
+    mean = effect[group, 0] + effect[group, 1] * x
+    with numpyro.plate("rows", x.shape[0]):
+        numpyro.sample("y", dist.Normal(mean, sigma), obs=y)
+
+
+def conjugate(y, x, group, half, num_groups, weights):
+    """A variance, a precision, and two sds with half-t and half-Cauchy priors; weighted rows."""
+    variance = numpyro.sample("variance", dist.InverseGamma(3.0, 2.0))
+    precision = numpyro.sample("precision", dist.Gamma(3.0, 2.0))
+    sd = numpyro.sample("sd", dist.FoldedDistribution(dist.StudentT(4.0, 0.0, 0.7)))
+    slopes = numpyro.sample("slopes", dist.HalfCauchy(0.5).expand([2]).to_event(1))
+    with numpyro.plate("group", num_groups):
+        effect = numpyro.sample("effect", dist.Normal(0.3, jnp.sqrt(variance)))
+    with numpyro.plate("half", 3):
+        other = numpyro.sample("other", dist.Normal(0.0, sd))
+    b = numpyro.sample("b", dist.Normal(0.0, slopes).to_event(1))
+    mean = effect[group] + other[half] + b[0] * x + b[1]
+    with numpyro.plate("rows", x.shape[0]):
+        numpyro.sample("y", dist.Normal(mean, 1.0 / jnp.sqrt(precision * weights)), obs=y)
+
+
+def covariance(y, x, group, num_groups):
+    """A covariance matrix with an inverse Wishart prior."""
+    matrix = numpyro.sample(
+        "matrix", dist.InverseWishart(6.0, scale_matrix=jnp.array([[2.0, 0.5], [0.5, 1.0]]))
+    )
+    sigma = numpyro.sample("sigma", dist.HalfNormal(1.0))
+    with numpyro.plate("group", num_groups):
+        normal = dist.MultivariateNormal(jnp.zeros(2), covariance_matrix=matrix)
+        effect = numpyro.sample("effect", normal)
+    mean = effect[group, 0] + effect[group, 1] * x
+    with numpyro.plate("rows", x.shape[0]):
+        numpyro.sample("y", dist.Normal(mean, sigma), obs=y)
+
+
+def precision_matrix(y, x, group, num_groups):
+    """A precision matrix with a Wishart prior."""
+    matrix = numpyro.sample(
+        "matrix", dist.Wishart(6.0, rate_matrix=jnp.array([[4.0, 1.0], [1.0, 3.0]]))
+    )
+    sigma = numpyro.sample("sigma", dist.HalfNormal(1.0))
+    with numpyro.plate("group", num_groups):
+        normal = dist.MultivariateNormal(jnp.zeros(2), precision_matrix=matrix)
+        effect = numpyro.sample("effect", normal)
+    mean = effect[group, 0] + effect[group, 1] * x
+    with numpyro.plate("rows", x.shape[0]):
+        numpyro.sample("y", dist.Normal(mean, sigma), obs=y)
+
+
+def crossed(y, x, group, half, num_groups):
+    """Crossed factors that share a hyperparameter, one with slopes; a coefficient that stays."""
+    common = numpyro.sample("common", dist.HalfNormal(1.0))
+    sd = numpyro.sample("sd", dist.HalfNormal(1.0).expand([2]).to_event(1))
+    sigma = numpyro.sample("sigma", dist.Exponential(1.0))
+    mu = numpyro.sample("mu", dist.Normal(0.5, 1.0))
+    b = numpyro.sample("b", dist.StudentT(5.0, 0.0, 0.5))
+    with numpyro.plate("group", num_groups):
+        scale = jnp.stack([common, sd[0]])
+        effect = numpyro.sample("effect", dist.Normal(jnp.zeros(2), scale).to_event(1))
+    with numpyro.plate("half", 3):
+        other = numpyro.sample("other", dist.Normal(mu, common * sd[1]))
+    mean = effect[group, 0] + effect[group, 1] * x + other[half] + b * x
+    with numpyro.plate("rows", x.shape[0]):
+        numpyro.sample("y", dist.Normal(mean, sigma), obs=y)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    """A model, and how it is to be sampled."""
+
+    fn: Callable[..., Any]
+    arguments: tuple[str, ...]
+    updates: str = "collapsed"
+    blocks: str = "auto"
+
+    def data(self) -> dict[str, Any]:
+        """Return arguments of the model function."""
+        generator, rows, groups = np.random.default_rng(3), 12, 4
+        everything = {
+            "y": generator.normal(size=rows),
+            "x": generator.normal(size=rows),
+            "group": np.arange(rows) % groups,
+            "half": np.arange(rows) * 7 % 5 % 3,
+            "num_groups": groups,
+            "weights": np.exp(generator.normal(size=rows)),
+        }
+        return {name: everything[name] for name in self.arguments}
+
+
+ROWS = ("y", "x", "group", "num_groups")
+
+KERNELS = {
+    "slices, effects together": Kernel(correlated, ROWS),
+    "exact draws of scales": Kernel(conjugate, (*ROWS, "half", "weights"), updates="conjugate"),
+    "exact draw of a covariance": Kernel(covariance, ROWS, updates="conjugate"),
+    "exact draw of a precision matrix": Kernel(precision_matrix, ROWS, updates="conjugate"),
+    "effects by factor": Kernel(crossed, (*ROWS, "half"), blocks="factor"),
+}
