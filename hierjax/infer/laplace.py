@@ -64,7 +64,7 @@ from hierjax.infer.laplace_scale import (
 from hierjax.infer.program import Program
 
 MOST_PARAMETERS = 50
-SMALLEST_BATCH = 256
+SMALLEST_BATCH = 128
 SEARCH_BATCHES = 2 * MOST_MOVES + 3  # the first one, and two more on the bent scale
 LARGEST_K_HAT = 0.7  # Vehtari et al. (2024)
 UNKNOWN_K_HAT = 10.0

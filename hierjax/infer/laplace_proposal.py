@@ -26,6 +26,7 @@ DEGREES = 5  # of freedom
 WIDE_SHARE, WIDENING, FIRST_WIDENING = 0.2, 2.5, 3.0
 STEPS = 6  # of expectation-maximisation
 LEAST_SIZE = 10  # effective points a dimension that a fit is made from
+FITTED, FITTED_EACH = 1000, 100  # most points of a fit, but for many dimensions
 HALVINGS = 20
 
 
@@ -74,11 +75,13 @@ def refit(points: Array, log_weight: Array, components: int) -> Mixture:
     """Fit a mixture to weighted points (point, size); -inf stands for no weight.
 
     Where few points carry all the weight, weights are raised to a power below one that leaves
-    `LEAST_SIZE` effective points a dimension. Each component is shrunk a little to the whole.
+    `LEAST_SIZE` effective points a dimension. Of many points some are taken by their weights: a
+    proposal need not be exact. Each component is shrunk a little to the whole.
     """
     size = points.shape[1]
     weight = _tempered(log_weight, LEAST_SIZE * size)
-    points = jnp.where(weight[:, None] > 0, points, 0.0)
+    prior_size = 2.0 * (size + 1) * jnp.sum(weight**2)
+    points, weight = _thinned(points, weight)
     mean = weight @ points
     deviation = points - mean
     covariance = (weight[:, None] * deviation).T @ deviation
@@ -96,7 +99,6 @@ def refit(points: Array, log_weight: Array, components: int) -> Mixture:
         mean + offsets[:, None] * axis,
         jnp.stack([(0.8 if components > 1 else 1.0) * narrower * root] * components),
     )
-    prior_size = 2.0 * (size + 1) * jnp.sum(weight**2)
     prior = prior_size * narrower**2 * covariance
 
     def step(mixture: Mixture, _: None) -> tuple[Mixture, None]:
@@ -108,6 +110,19 @@ def refit(points: Array, log_weight: Array, components: int) -> Mixture:
         jnp.concatenate([fitted.mean, mean[None]]),
         jnp.concatenate([fitted.scale_tril, (WIDENING * narrower * root)[None]]),
     )
+
+
+def _thinned(points: Array, weight: Array) -> tuple[Array, Array]:
+    """Take `FITTED` points, or `FITTED_EACH` a dimension, by their weights; all if there are fewer.
+
+    Points without weight may be no numbers; they are zeros in what is returned.
+    """
+    count = max(FITTED, FITTED_EACH * points.shape[1])
+    if len(points) <= count:
+        return jnp.where(weight[:, None] > 0, points, 0.0), weight
+    ends = jnp.cumsum(weight)
+    chosen = jnp.searchsorted(ends, (jnp.arange(count) + 0.5) / count * ends[-1])
+    return points[jnp.minimum(chosen, len(points) - 1)], jnp.full(count, 1.0 / count)
 
 
 def _maximised(
