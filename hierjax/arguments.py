@@ -88,3 +88,18 @@ class Arguments:
 def signature(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """Shape and type of each array: what a compiled program depends on."""
     return tuple((np.shape(array), jnp.result_type(array).str) for array in arrays)
+
+
+def freeze(tree: Any) -> Any:
+    """Move the numbers of a pytree, such as the parameters of a prior, to 64-bit NumPy arrays.
+
+    So they are traced, and their precision is chosen when a fit starts and not before.
+    """
+
+    def leaf(value: Any) -> Any:
+        numeric = isinstance(value, int | float | np.ndarray | np.generic | jax.Array)
+        if isinstance(value, bool) or not numeric:
+            return value
+        return np.asarray(value, dtype=np.float64)
+
+    return jax.tree_util.tree_map(leaf, tree)

@@ -1,4 +1,4 @@
-"""Prior distributions as data: frozen to NumPy, widened to vectors, put into words and back.
+"""Prior distributions as data: widened to vectors, put into words and back.
 
 NumPyro distributions are pytrees, so a model function can be given its priors as an argument; new
 prior numbers (of new data) then re-use a compiled program.
@@ -51,18 +51,6 @@ class Elementwise(dist.Distribution):
         value = jnp.asarray(value)
         densities = [part.log_prob(value[..., i]) for i, part in enumerate(self.components)]
         return jnp.stack(densities, axis=-1)
-
-
-def freeze(distribution: dist.Distribution) -> dist.Distribution:
-    """Move the parameters of a distribution to 64-bit NumPy arrays."""
-
-    def leaf(value: Any) -> Any:
-        numeric = isinstance(value, int | float | np.ndarray | np.generic | jax.Array)
-        if isinstance(value, bool) or not numeric:
-            return value
-        return np.asarray(value, dtype=np.float64)
-
-    return jax.tree_util.tree_map(leaf, distribution)
 
 
 def widen(distribution: dist.Distribution, length: int) -> dist.Distribution:

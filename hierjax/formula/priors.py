@@ -25,8 +25,9 @@ import numpy as np
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
+from hierjax.arguments import freeze
 from hierjax.errors import PriorError
-from hierjax.formula.distributions import Elementwise, describe, freeze, in_words, widen
+from hierjax.formula.distributions import Elementwise, describe, in_words, widen
 from hierjax.formula.distributions import rebuild_distribution as _rebuild_distribution
 from hierjax.formula.frame import nearest
 

@@ -9,7 +9,8 @@ import numpyro.distributions as dist
 from jax.typing import ArrayLike
 
 from hierjax.errors import GroupCountError, LengthError
-from hierjax.library.design import column, hyper, positive
+from hierjax.library.columns import column, positive
+from hierjax.library.priors import hyper
 from hierjax.model import Model
 
 

@@ -9,7 +9,9 @@ from jax.typing import ArrayLike
 
 from hierjax.errors import DataError
 from hierjax.groups import take
-from hierjax.library.design import column, group_index, hyper
+from hierjax.library.columns import column
+from hierjax.library.factors import group_index
+from hierjax.library.priors import hyper
 from hierjax.model import Model
 
 

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from numpyro import handlers
 
 from hierjax import library
 from hierjax.errors import (
@@ -18,6 +17,8 @@ from hierjax.errors import (
     NonFiniteError,
     PriorError,
 )
+from hierjax.names import coordinates
+from hierjax.trace import abstract_trace
 
 Y = [1.0, 2.0, 4.0, 3.0]
 X = [0.5, 1.0, 1.5, 2.0]
@@ -27,27 +28,22 @@ GROUP = ["b", "a", "b", "a"]
 @pytest.mark.parametrize("name", library.MODELS)
 def test_example_traces_and_blocks_name_its_sites(name):
     model = library.MODELS[name].example()
-    trace = handlers.trace(handlers.seed(model.fn, jax.random.key(0))).get_trace(**model.data)
-    latent = {
-        site for site, message in trace.items()
-        if message["type"] == "sample" and not message["is_observed"]
-    }  # fmt: skip
-    assert set(model.blocks) == latent
+    trace = abstract_trace(model.fn, model.data)
+    assert set(model.blocks) == {s.name for s in trace.sites.values() if s.kind == "latent"}
     assert model.name == name
-    sizes = {
-        key: message["args"][0] for key, message in trace.items() if message["type"] == "plate"
-    }
+    of_events = {dim for dims in model.dims.values() for dim in dims}
     for plate, labels in model.labels.items():
-        assert sizes[plate] == len(labels)
+        assert plate in trace.plates or plate in of_events
+        assert plate in of_events or trace.plates[plate].size == len(labels)
+    assert coordinates(model)  # raises if labels of an event dimension have another length
 
 
 @pytest.mark.parametrize("name", library.MODELS)
 def test_prior_can_be_drawn_without_a_response(name):
     model = library.MODELS[name].example()
-    data = dict(model.data) | {"y": None}
-    trace = handlers.trace(handlers.seed(model.fn, jax.random.key(0))).get_trace(**data)
-    assert trace["y"]["value"].shape == model.data["y"].shape
-    assert not trace["y"]["is_observed"]
+    site = abstract_trace(model.fn, dict(model.data) | {"y": None}).sites["y"]
+    assert site.shape == model.data["y"].shape
+    assert site.kind == "latent"
 
 
 @pytest.mark.parametrize("name", library.MODELS)
@@ -55,7 +51,11 @@ def test_priors_are_data(name):
     """A float that reached the function as a static value would force a new program each time."""
     model = library.MODELS[name].example()
     for argument, value in model.data.items():
-        assert isinstance(value, np.ndarray) or argument == "num_groups"
+        leaves = jax.tree_util.tree_leaves(value)
+        if argument.startswith("num_"):
+            assert all(isinstance(leaf, int) for leaf in leaves)
+        else:
+            assert all(isinstance(leaf, np.ndarray) for leaf in leaves), argument
 
 
 @pytest.mark.parametrize("group", [GROUP, np.array([7, 3, 7, 3]), pd.Series(GROUP, name="school")])
