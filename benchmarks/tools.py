@@ -12,36 +12,35 @@ import numpy as np
 from benchmarks.problems import Schools, Slopes
 
 CHAINS, WARMUP, DRAWS = 4, 1000, 1000
-Result = tuple[dict[str, np.ndarray], int]
+Result = tuple[dict[str, np.ndarray], int, float]
 
 
 class Session(Protocol):
     """One tool on one problem, in a process of its own."""
 
     def fit(self, table: Any, seed: int) -> Result:
-        """Return site -> draws (chain, draw, ...), and the number of divergent transitions."""
+        """Return site -> draws (chain, draw, ...), divergent transitions, and what draws are worth.
+
+        The last is infinite where draws are a chain's, whose effective size is in the draws.
+        """
         ...
 
 
 class Hierjax:
-    """hierjax: a model from the formula or the library, and `fit`, with non-centred effects."""
+    """hierjax: a model from the formula or the library, and `fit` as it is or by NUTS."""
 
-    def __init__(self, problem: Slopes | Schools) -> None:
-        self.problem = problem
+    def __init__(self, problem: Slopes | Schools, method: str) -> None:
+        self.problem, self.method = problem, method
 
     def fit(self, table: Any, seed: int) -> Result:
         """Build the model anew and fit it, as a script would."""
         import hierjax as hj
 
-        settings = hj.NUTS(chains=CHAINS, warmup=WARMUP, draws=DRAWS)
-        posterior = hj.fit(
-            self.problem.model(table),
-            method=settings,
-            seed=seed,
-            effects="noncentred",
-            progress=False,
-        )
-        return dict(posterior.draws), int(posterior.stats["diverging"].sum())
+        model = self.problem.model(table)
+        posterior = hj.fit(model, method=self.method, seed=seed, progress=False)
+        diverging = np.sum(posterior.stats.get("diverging", 0))
+        worth = posterior.info.trace.get("effective_draws", (np.inf,))[-1]
+        return dict(posterior.draws), int(diverging), float(worth)
 
 
 class HandWritten:
@@ -62,7 +61,7 @@ class HandWritten:
                 self.run = _jitted_run(self.problem.function(table, self.centred))
             arrays = self.problem.arguments(table)
             draws, diverging = jax.device_get(self.run(jax.random.key(seed), arrays))
-        return draws, int(diverging.sum())
+        return draws, int(diverging.sum()), np.inf
 
 
 def _jitted_run(function: Callable[..., None]) -> Callable[..., Any]:
@@ -85,7 +84,8 @@ def _jitted_run(function: Callable[..., None]) -> Callable[..., Any]:
 
 
 TOOLS = {
-    "hierjax": Hierjax,
+    "hierjax": lambda problem: Hierjax(problem, "auto"),
+    "hierjax NUTS": lambda problem: Hierjax(problem, "nuts"),
     "NumPyro centred": lambda problem: HandWritten(problem, centred=True),
     "NumPyro non-centred": lambda problem: HandWritten(problem, centred=False),
 }
