@@ -29,7 +29,8 @@ def some_value(site: Site) -> np.ndarray:
     value = _plain(site.support, site.shape)
     if value is None:
         transform = biject_to(site.support)  # some cannot be hashed, as a function of jit has to be
-        value = jax.jit(lambda free: transform(free))(np.full(free_shape(site), 0.1))
+        with jax.ensure_compile_time_eval():  # a constant also where data are traced
+            value = jax.jit(lambda free: transform(free))(np.full(free_shape(site), 0.1))
     return np.asarray(value, jnp.result_type(float))
 
 
