@@ -1,5 +1,6 @@
 """The same verb for thousands of data sets: few programs, each compiled once, for all of them."""
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,7 @@ def fit_many(
     budget: int = BUDGET,
     retries: int = 1,
     checkpoint: str | Path | None = None,
+    executor: concurrent.futures.Executor | None = None,
 ) -> Batch:
     """Fit one model to many data sets, each on its own, by few compiled programs.
 
@@ -81,6 +83,10 @@ def fit_many(
     checkpoint
         Folder for finished chunks. A batch that was interrupted and is started again with the same
         arguments takes them from there and gives the draws that it would have given.
+    executor
+        Whose workers fit the chunks: any `concurrent.futures.Executor`, such as that of a Dask
+        client (`client.get_executor()`) or `mpi4py.futures`. Draws are those of a batch without it.
+        A chunk that is lost with its worker is fitted in this process.
 
     Returns
     -------
@@ -96,7 +102,7 @@ def fit_many(
         The folder of the checkpoint belongs to another batch, is damaged or cannot be written;
         finished chunks stay as they are.
     """
-    settings = _settings(model, method, effects, keep, seed, chunk, budget, retries)
+    settings = _settings(model, method, effects, keep, seed, chunk, budget, retries, executor)
     checks.one_of("dtype", dtype, DTYPES)
     with jax.enable_x64(dtype == "float64"), ProgressDisplay(progress) as display:
         with single_threaded_blas():
@@ -125,6 +131,7 @@ def _settings(
     chunk: int | None,
     budget: int,
     retries: int,
+    executor: concurrent.futures.Executor | None,
 ) -> Settings:
     if not isinstance(model, Model):
         raise SettingsError(
@@ -137,6 +144,11 @@ def _settings(
     checks.positive_int("retries", retries, minimum=0)
     if chunk is not None:
         checks.positive_int("chunk", chunk)
+    if executor is not None and not hasattr(executor, "submit"):
+        raise SettingsError(
+            f"`executor` must have a method `submit`, as concurrent.futures.Executor; got "
+            f"{type(executor).__name__}. Of a Dask client give client.get_executor()."
+        )
     chosen = as_method(method)
     if isinstance(chosen, EmpiricalBayes):
         raise SettingsError(
@@ -149,7 +161,7 @@ def _settings(
             'method "gibbs" has no batches. Use method="laplace", whose data sets do not wait for '
             "one another, or hierjax.fit in a loop, which compiles once for each shape."
         )
-    return Settings(chosen, effects, keep, seed, chunk, budget, retries)
+    return Settings(chosen, effects, keep, seed, chunk, budget, retries, executor=executor)
 
 
 def _fit(read: list[Read], settings: Settings, display: ProgressDisplay) -> Results:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierjax.arguments import Arguments, signature
+from hierjax.batch.devices import device_count, on_all_devices, spread
 from hierjax.cache import ProgramCache
 from hierjax.compiler import compile_for
 from hierjax.draws import Draws
@@ -100,20 +101,23 @@ def run_chunk(
     keys
         Key data of each data set, shape (data sets, ...).
     lanes
-        Data sets that one program takes at once.
+        Data sets that one device takes at once.
     report
         Called with the number of data sets that are finished, in parts.
     """
-    blocks, count = [], len(keys)
-    for first in range(0, count, lanes):
-        places = np.minimum(np.arange(first, first + lanes), count - 1)
+    blocks, count, width = [], len(keys), lanes * device_count()
+    for first in range(0, count, width):
+        places = np.minimum(np.arange(first, first + width), count - 1)
         inputs = tuple(jnp.asarray(np.asarray(array)[places]) for array in arrays)
         block = _compiled(spec, inputs, lanes)
-        used = min(lanes, count - first)
+        used = min(width, count - first)
         finished = _run_block(
             block, inputs, keys[places], lambda p, f=first, u=used: report(f + p * u)
         )
-        blocks += [_summarised(spec, next(finished)) for _ in range(used)]
+        # The first of every device's come first, then the second ones.
+        order = np.arange(width).reshape(-1, lanes).T.ravel().tolist()
+        found = {n: _summarised(spec, draws) for n, draws in zip(order, finished, strict=True)}
+        blocks += [found[n] for n in range(used)]
     draws, summaries = jax.tree_util.tree_map(lambda *parts: np.stack(parts), *blocks)
     return Chunk(draws.sites, draws.stats, draws.status, draws.trace, summaries)
 
@@ -125,7 +129,8 @@ def _run_block(
 
     Sites that are to be summarised may be large: no two data sets' are there at once.
     """
-    keys, program = jax.random.wrap_key_data(jnp.asarray(key_data)), block.program
+    program, arrays = block.program, spread(arrays)
+    keys = jax.random.wrap_key_data(spread(jnp.asarray(key_data)))
     state, records = block.start(keys, arrays), []
     for chunk in range(program.num_chunks):
         state, record = block.advance(state, arrays)
@@ -139,8 +144,11 @@ def _run_block(
         block.records,
         *records,
     )
-    for place in range(len(key_data)):
-        yield jax.device_get(block.finish(jnp.asarray(place), keys, state, stacked, arrays))
+    stacked = spread(jax.tree_util.tree_map(jnp.asarray, stacked))
+    for place in range(len(key_data) // device_count()):
+        draws = jax.device_get(block.finish(jnp.asarray(place), keys, state, stacked, arrays))
+        for device in range(device_count()):
+            yield jax.tree_util.tree_map(lambda leaf, device=device: leaf[device], draws)
 
 
 def _compiled(spec: Spec, arrays: Arrays, lanes: int) -> _Block:
@@ -151,20 +159,25 @@ def _compiled(spec: Spec, arrays: Arrays, lanes: int) -> _Block:
 
 
 def _compile(spec: Spec, arrays: Arrays, lanes: int) -> _Block:
-    program = bound_program(spec, arrays)
-    keys = jax.random.split(jax.random.key(0), lanes)
-    start, state = compile_for(jax.vmap(program.start), keys, arrays)
-    advance, (_, record) = compile_for(jax.vmap(program.advance), state, arrays)
-    records = _stacked_records(program, record)
+    program, arrays = bound_program(spec, arrays), spread(arrays)
+    keys = jax.random.split(jax.random.key(0), lanes * device_count())
+    keys = jax.random.wrap_key_data(spread(jax.random.key_data(keys)))
+    start, state = compile_for(on_all_devices(jax.vmap(program.start)), keys, arrays)
+    state = spread(state)
+    advance, result = compile_for(on_all_devices(jax.vmap(program.advance)), state, arrays)
+    records = spread(_stacked_records(program, result[1]))
 
     def finish(place: Any, *lanes: Any) -> Draws:
-        return _finish(spec, program, *jax.tree_util.tree_map(lambda leaf: leaf[place], lanes))
+        draws = _finish(spec, program, *jax.tree_util.tree_map(lambda leaf: leaf[place], lanes))
+        return jax.tree_util.tree_map(lambda leaf: leaf[None], draws)
 
     def done(state: Any) -> jax.Array:
         return jnp.asarray(program.report(state).get("done", False))
 
-    compiled_finish, _ = compile_for(finish, jnp.asarray(0), keys, state, records, arrays)
-    compiled_done, _ = compile_for(jax.vmap(done), state)
+    compiled_finish, _ = compile_for(
+        on_all_devices(finish, shared=1), jnp.asarray(0), keys, state, records, arrays
+    )
+    compiled_done, _ = compile_for(on_all_devices(jax.vmap(done)), state)
     return _Block(program, start, advance, compiled_finish, compiled_done, records)
 
 

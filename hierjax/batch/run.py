@@ -1,18 +1,22 @@
 """One bucket from data to judged draws: coordinates, chunks, verdicts, and another try."""
 
+import concurrent.futures
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hierjax.arguments import Arguments
 from hierjax.automatic import Auto, Choice, first_choice, next_choice
 from hierjax.batch.bucket import Bucket
 from hierjax.batch.checkpoint import Checkpoint, chunk_name
-from hierjax.batch.chunks import Chunk, Spec, choose_lanes, prepare_all, run_chunk
+from hierjax.batch.chunks import Chunk, Spec, choose_lanes, prepare_all
+from hierjax.batch.devices import device_count, from_all_processes
+from hierjax.batch.jobs import Job, work_off
 from hierjax.batch.judge import Verdict, judge
 from hierjax.batch.result import Fitted
 from hierjax.batch.sites import BucketSites
@@ -38,6 +42,7 @@ class Settings:
     budget: int
     retries: int
     checkpoint: Checkpoint | None = None
+    executor: concurrent.futures.Executor | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,24 +172,31 @@ def _run_places(
     arrays = tuple(array[list(chosen)] for array in lot.arrays)
     places = [lot.places[n] for n in chosen]
     lanes = choose_lanes(lot.spec, arrays, settings.budget)
-    size = lanes * max(1, -(-(settings.chunk or lanes) // lanes))
-    keys, found = keys_of(settings.seed, places, attempt), {}
-    for first in range(0, len(places), size):
-        part, started = slice(first, first + size), time.perf_counter()
-        name = chunk_name(places[part], attempt, lanes)
-        chunk = settings.checkpoint.load(name) if settings.checkpoint else None
-        if chunk is None:
-            chunk = run_chunk(
-                lot.spec,
-                tuple(array[part] for array in arrays),
-                keys[part],
-                lanes=lanes,
-                report=lambda n, first=first: report(first + n),
-            )
-            if settings.checkpoint:
-                settings.checkpoint.save(name, chunk)
-        seconds = (time.perf_counter() - started) / len(places[part])
-        found |= _fitted(bucket, lot, places[part], chunk, seconds)
+    width = lanes * device_count()
+    size = width * max(1, -(-(settings.chunk or width) // width))
+    keys = keys_of(settings.seed, places, attempt)
+    double = jnp.result_type(float) == np.float64
+    parts = [slice(first, first + size) for first in range(0, len(places), size)]
+    names = [chunk_name(places[part], attempt, lanes) for part in parts]
+    ready: dict[int, Chunk] = {}
+    jobs: dict[int, Job] = {}
+    for number, part in enumerate(parts):
+        saved = settings.checkpoint.load(names[number]) if settings.checkpoint else None
+        if saved is None:
+            some = tuple(array[part] for array in arrays)
+            jobs[number] = Job(lot.spec, some, keys[part], lanes, double)
+        else:
+            ready[number] = saved
+    before, started = sum(len(places[parts[number]]) for number in ready), time.perf_counter()
+    for number, chunk in work_off(jobs, settings.executor, lambda n: report(before + n)):
+        ready[number] = chunk
+        if settings.checkpoint:
+            settings.checkpoint.save(names[number], chunk)
+    seconds = (time.perf_counter() - started) / max(1, sum(job.size for job in jobs.values()))
+    found = {}
+    for number, chunk in sorted(from_all_processes(ready).items()):
+        each = seconds if number in jobs else 0.0
+        found |= _fitted(bucket, lot, places[parts[number]], chunk, each)
     return found
 
 
