@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hierjax.infer.program import Method
+    from hierjax.model import Model
     from hierjax.posterior import Posterior
 
 app = typer.Typer(
@@ -112,25 +113,53 @@ def fit(
     weights: Annotated[str | None, typer.Option(help="Column with weights.")] = None,
     offset: Annotated[str | None, typer.Option(help="Column with an offset.")] = None,
     known_sd: Annotated[str | None, typer.Option(help="Column with known errors.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Fit each value of this column by itself, all in one batch."),
+    ] = None,
 ) -> None:
-    """Fit one formula: print levels, summary and verdict; write draws, tables and plots."""
+    """Fit one formula: print levels, summary and verdict; write draws, tables and plots.
+
+    With --by: a report, and tables of all fits. Started again after an interrupt it goes on.
+    """
     import hierjax
 
     columns = {"trials": trials, "weights": weights, "offset": offset, "known_sd": known_sd}
     given: dict[str, Any] = {name: column for name, column in columns.items() if column is not None}
-    model = hierjax.formula(formula, read_table(data), family=family, **given)
+    table = read_table(data)
+    model = hierjax.formula(formula, table, family=family, **given)
     typer.echo(f"{model.levels()}\n")
     settings = {"chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
     chosen = _method(method, {name: value for name, value in settings.items() if value is not None})
     try:
-        posterior = hierjax.fit(model, method=chosen, seed=seed, effects=effects.value)
-        typer.echo(posterior.report())
-        typer.echo("")
-        for path in write_results(posterior, out):
+        if by is None:
+            posterior = hierjax.fit(model, method=chosen, seed=seed, effects=effects.value)
+            typer.echo(f"{posterior.report()}\n")
+            written = write_results(posterior, out)
+        else:
+            written = _fit_by(model, table, by, chosen, out, seed, effects)
+        for path in written:
             typer.echo(f"wrote {path}")
     except KeyboardInterrupt:
         typer.echo("stopped; no half-written file is left behind.", err=True)
         _leave(INTERRUPTED)
+
+
+def _fit_by(
+    model: "Model",
+    table: "pd.DataFrame",
+    column: str,
+    method: "Method",
+    out: Path,
+    seed: int,
+    effects: Effects,
+) -> list[Path]:
+    from hierjax.cli_by import fit_parts, parts_of, report_of, write_parts
+
+    parts = parts_of(table, column)
+    batch = fit_parts(model, parts, method, out, seed=seed, effects=effects.value)
+    typer.echo(f"{report_of(batch, list(parts), MOST_ROWS)}\n")
+    return write_parts(batch, list(parts), column, out)
 
 
 def _method(name: MethodName, given: dict[str, Any]) -> "Method":

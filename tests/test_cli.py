@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -225,3 +226,45 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, seconds):
     assert "stopped" in errors
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_fit_for_each_value_of_a_column(monkeypatch, capsys, tmp_path):
+    """Places of unequal size, one with a single group; the second start fits nothing again."""
+    generator = np.random.default_rng(0)
+    rows = pd.DataFrame({"place": np.repeat(["north", "south", "west"], [60, 50, 8])})
+    rows["group"] = [f"g{n % 5}" for n in range(110)] + ["g0"] * 8
+    effect = generator.normal(size=15)[pd.factorize(rows["place"] + rows["group"])[0]]
+    rows["y"] = 2.0 + effect + 0.5 * generator.normal(size=len(rows))
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    out = tmp_path / "out"
+    command = (
+        "fit", "y ~ 1 + (1 | group)", "--data", str(tmp_path / "rows.csv"), "--by", "place",
+        "--method", "laplace", "--draws", "500", "--out", str(out),
+    )  # fmt: skip
+    code, printed, _ = run(monkeypatch, capsys, *command)
+    assert code == 0
+    assert "3 data sets, laplace: 2 ok, 1 not fitted" in printed
+    assert "west: not fitted" in printed
+    assert {path.name for path in out.iterdir()} == {
+        "report.csv", "summary.csv", "effects.csv", "chunks",
+    }  # fmt: skip
+    report = pd.read_csv(out / "report.csv", index_col="place")
+    assert report["status"].to_dict() == {"north": "ok", "south": "ok", "west": "not fitted"}
+    summary = pd.read_csv(out / "summary.csv").set_index(["place", "parameter"])
+    alone = hj.fit(
+        hj.formula("y ~ 1 + (1 | group)", rows).with_data(rows[rows["place"] == "north"]),
+        method=hj.Laplace(draws=500), progress=False,
+    )  # fmt: skip
+    found = summary.loc[("north", "b_Intercept")]
+    assert abs(found["mean"] - alone.draws["b_Intercept"].mean()) < 5 * found["mcse"]
+    assert len(pd.read_csv(out / "effects.csv")) == 10
+    files = {path: path.stat().st_mtime_ns for path in (out / "chunks").iterdir()}
+    assert run(monkeypatch, capsys, *command)[0] == 0
+    assert files == {path: path.stat().st_mtime_ns for path in (out / "chunks").iterdir()}
+
+
+def test_by_needs_a_column_that_is_there(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = run(monkeypatch, capsys, "fit", RADON, "--data", "radon", "--by", "countt")
+    assert code == 1
+    assert "no column 'countt' in the data. Did you mean `county`" in errors

@@ -20,7 +20,7 @@ LAYERS = (
      "progress", "report"),
     ("posterior",),
     ("fit", "maximise", "automatic", "batch", "sbc"),
-    ("cli", "__main__", "__init__"),
+    ("cli", "cli_by", "__main__", "__init__"),
 )  # fmt: skip
 APART = {"transforms", "formula", "library"}  # these three do not import each other
 NEVER = {("infer", "transforms")}
