@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -74,9 +73,9 @@ def n_mixture_model(
         u = numpyro.sample("u", dist.Normal(0.0, sd))
         v = numpyro.sample("v", dist.Normal(0.0, detection_sd))
     rate = jnp.exp(x @ b + take(u, group))
-    probability = jax.nn.sigmoid(detection_x @ a + take(v, group)[:, None])
+    logits = detection_x @ a + take(v, group)[:, None]
     with numpyro.plate("unit", np.shape(group)[0]):
-        counted: Any = RepeatedCounts(rate, probability, surveyed, num_most)
+        counted: Any = RepeatedCounts(rate, logits, surveyed, num_most)
         numpyro.sample("y", counted, obs=y)
 
 

@@ -22,12 +22,12 @@ def poststratification_model(
     y: ArrayLike | None,
     trials: ArrayLike,
     area: ArrayLike,
-    area_x: ArrayLike,
+    area_x: ArrayLike | None,
     num_areas: int,
     num_levels: Mapping[str, int],
     cells: Levels,
     mu_prior: dist.Distribution,
-    b_sd: ArrayLike,
+    b_sd: ArrayLike | None,
     sd_prior: dist.Distribution,
     **index: ArrayLike,
 ) -> None:
@@ -51,7 +51,7 @@ def poststratification_model(
     area
         Index of the area of each row, shape (rows,).
     area_x
-        Predictors of areas, without a constant, shape (areas, k); k may be zero.
+        Predictors of areas, without a constant, shape (areas, k), or None.
     num_areas
         Number of areas.
     num_levels
@@ -61,7 +61,7 @@ def poststratification_model(
     mu_prior
         Prior of the overall logit.
     b_sd
-        Sds of the priors of coefficients of areas, shape (k,).
+        Sds of the priors of coefficients of areas, shape (k,), or None.
     sd_prior
         Prior of all sds.
     **index
@@ -75,7 +75,7 @@ def poststratification_model(
         logits = logits + take(effect, index[name])
         mean = mean + take(effect, cells[name])
     of_area: Any = 0.0
-    if np.shape(area_x)[1]:
+    if area_x is not None:
         b: Any = numpyro.sample("b", dist.Normal(0.0, b_sd).to_event(1))
         of_area = area_x @ b
     sd = numpyro.sample("sd_area", sd_prior)
@@ -185,13 +185,13 @@ def poststratification(
     of_areas = by_group(columns, cells["area"], len(labels["area"]), terms, "area_x")
     data |= {
         "num_areas": len(labels["area"]),
-        "area_x": of_areas - of_areas.mean(0),
-        "b_sd": b_sd / spreads(of_areas, terms),
+        "area_x": of_areas - of_areas.mean(0) if terms else None,
+        "b_sd": b_sd / spreads(of_areas, terms) if terms else None,
     }
     return Model(
         poststratification_model,
         data,
-        labels=labels | {"term": terms},
+        labels=labels | ({"term": terms} if terms else {}),
         dims={"b": ("term",)} if terms else {},
         blocks=blocks | ({"b": "coefficient"} if terms else {}),
         name="poststratification",

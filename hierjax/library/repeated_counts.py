@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
-from jax.scipy.special import gammaln, logsumexp, xlog1py, xlogy
+from jax.nn import sigmoid, softplus
+from jax.scipy.special import gammaln, logsumexp
 from numpyro.distributions import constraints
 
 
@@ -22,27 +23,24 @@ class RepeatedCounts(dist.Distribution):
     ----------
     rate
         Mean number :math:`\lambda` of each unit, shape (...,).
-    probability
-        Probability of detecting an individual at each visit, shape (..., visits).
+    logits
+        Log odds of :math:`p_t`, that an individual is seen at a visit, shape (..., visits).
     surveyed
         Whether there was such a visit; counts of the others are ignored, shape (..., visits).
     most
         K, the largest number that is summed over.
     """
 
-    arg_constraints: ClassVar = {
-        "rate": constraints.positive,
-        "probability": constraints.independent(constraints.unit_interval, 1),
-    }
-    pytree_data_fields = ("rate", "probability", "surveyed")
+    arg_constraints: ClassVar = {"rate": constraints.positive, "logits": constraints.real_vector}
+    pytree_data_fields = ("rate", "logits", "surveyed")
     pytree_aux_fields = ("most",)
 
     def __init__(
-        self, rate: Any, probability: Any, surveyed: Any, most: int, *, validate_args: Any = None
+        self, rate: Any, logits: Any, surveyed: Any, most: int, *, validate_args: Any = None
     ) -> None:
-        self.rate, self.probability, self.surveyed, self.most = rate, probability, surveyed, most
-        batch = jax.lax.broadcast_shapes(jnp.shape(rate), jnp.shape(probability)[:-1])
-        super().__init__(batch, jnp.shape(probability)[-1:], validate_args=validate_args)
+        self.rate, self.logits, self.surveyed, self.most = rate, logits, surveyed, most
+        batch = jax.lax.broadcast_shapes(jnp.shape(rate), jnp.shape(logits)[:-1])
+        super().__init__(batch, jnp.shape(logits)[-1:], validate_args=validate_args)
 
     @property
     def support(self) -> Any:  # type: ignore[override]
@@ -54,24 +52,28 @@ class RepeatedCounts(dist.Distribution):
         number_key, count_key = jax.random.split(key)
         shape = (*sample_shape, *self.batch_shape)
         number = jax.random.poisson(number_key, self.rate, shape)[..., None]
-        seen = jnp.where(self.surveyed, self.probability, 0.0)
-        return dist.Binomial(number, seen).sample(count_key)
+        return dist.Binomial(number, self._chance()).sample(count_key)
 
     def log_prob(self, value: Any, intermediates: Any = None) -> Array:
         """Log probability of the counts of each unit."""
         del intermediates
-        count = jnp.where(self.surveyed, jnp.asarray(value, float), 0.0)[..., None]
-        detection = jnp.where(self.surveyed, self.probability, 0.0)[..., None]
-        number = jnp.arange(self.most + 1, dtype=jnp.result_type(float))
-        rate = jnp.asarray(self.rate)[..., None]
-        missed = jnp.maximum(number - count, 0.0)
-        ways = gammaln(number + 1.0) - gammaln(count + 1.0) - gammaln(missed + 1.0)
-        seen = (ways + xlogy(count, detection) + xlog1py(missed, -detection)).sum(-2)
-        prior = xlogy(number, rate) - rate - gammaln(number + 1.0)
-        possible = jnp.all(count <= number, axis=-2)
-        return logsumexp(jnp.where(possible, prior + seen, -jnp.inf), axis=-1)
+        count = jnp.where(self.surveyed, jnp.asarray(value), 0).astype(jnp.int32)
+        number = jnp.arange(self.most + 1)
+        log_factorial = gammaln(number + 1.0)
+        missed = number - count[..., None]
+        ways = log_factorial - log_factorial[jnp.maximum(missed, 0)]  # zero where count is
+        base = ways.sum(-2) - log_factorial
+        unseen = jnp.where(self.surveyed, -softplus(self.logits), 0.0).sum(-1)
+        growth = (jnp.log(self.rate) + unseen)[..., None]
+        possible = jnp.all(missed >= 0, axis=-2)
+        total = logsumexp(jnp.where(possible, base + number * growth, -jnp.inf), axis=-1)
+        seen = jnp.where(self.surveyed, count * self.logits - log_factorial[count], 0.0).sum(-1)
+        return total + seen - self.rate
 
     @property
     def mean(self) -> Array:
         """Expected counts, lambda p."""
-        return jnp.asarray(self.rate)[..., None] * jnp.where(self.surveyed, self.probability, 0.0)
+        return jnp.asarray(self.rate)[..., None] * self._chance()
+
+    def _chance(self) -> Array:
+        return jnp.where(self.surveyed, sigmoid(self.logits), 0.0)

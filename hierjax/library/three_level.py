@@ -17,13 +17,13 @@ from hierjax.model import Model
 
 def three_level_model(
     y: ArrayLike | None,
-    x: ArrayLike,
+    x: ArrayLike | None,
     group: ArrayLike,
     parent: ArrayLike,
     num_groups: int,
     num_parents: int,
     mu_prior: dist.Distribution,
-    b_sd: ArrayLike,
+    b_sd: ArrayLike | None,
     omega_prior: dist.Distribution,
     tau_prior: dist.Distribution,
     sigma_prior: dist.Distribution,
@@ -40,7 +40,7 @@ def three_level_model(
     y
         Responses, shape (rows,); `None` draws them from the prior.
     x
-        Predictors, without the constant, shape (rows, k); k may be zero.
+        Predictors, without the constant, shape (rows, k), or None.
     group
         Index of the group of each row, shape (rows,).
     parent
@@ -50,7 +50,7 @@ def three_level_model(
     mu_prior
         Prior of the mean.
     b_sd
-        Sds of the normal priors of coefficients, shape (k,).
+        Sds of the normal priors of coefficients, shape (k,), or None.
     omega_prior, tau_prior, sigma_prior
         Priors of the sds between larger groups, between groups of one larger group, and of rows.
     """
@@ -63,7 +63,7 @@ def three_level_model(
     with numpyro.plate("group", num_groups):
         theta = numpyro.sample("theta", dist.Normal(take(phi, parent), tau))
     mean = take(theta, group)
-    if np.shape(x)[1]:
+    if x is not None:
         b: Any = numpyro.sample("b", dist.Normal(0.0, b_sd).to_event(1))
         mean = mean + x @ b
     with numpyro.plate("rows", np.shape(group)[0]):
@@ -137,13 +137,13 @@ def three_level(
     scale = dist.HalfNormal(sd_y)
     data = {
         "y": y,
-        "x": columns,
+        "x": columns if terms else None,
         "group": index,
         "parent": above,
         "num_groups": len(labels),
         "num_parents": len(above_labels),
         "mu_prior": prior_of("mu_prior", mu_prior, dist.Normal(float(np.mean(y)), 2.5 * sd_y)),
-        "b_sd": hypers("b_sd", b_sd, 2.5 * sd_y / spread),
+        "b_sd": hypers("b_sd", b_sd, 2.5 * sd_y / spread) if terms else None,
         "omega_prior": prior_of("omega_prior", omega_prior, scale, above_zero=True),
         "tau_prior": prior_of("tau_prior", tau_prior, scale, above_zero=True),
         "sigma_prior": prior_of("sigma_prior", sigma_prior, scale, above_zero=True),
@@ -153,7 +153,7 @@ def three_level(
     return Model(
         three_level_model,
         data,
-        labels={"parent": above_labels, "group": labels, "term": terms},
+        labels={"parent": above_labels, "group": labels} | ({"term": terms} if terms else {}),
         dims={"b": ("term",)} if terms else {},
         blocks=blocks,
         name="three_level",

@@ -6,7 +6,9 @@ import math
 import jax
 import numpy as np
 import numpyro.distributions as dist
+import pytest
 from scipy import stats
+from scipy.special import logit
 
 from hierjax import library
 
@@ -18,11 +20,8 @@ def test_numbers_of_animals():
     surveyed = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 1]], dtype=bool)
     counted = np.array([[0, 0, 0], [2, 0, 1], [3, 3, 2], [0, 0, 1]])
     with jax.enable_x64(True):
-        found = jax.jit(
-            lambda rate, chance: library.RepeatedCounts(rate, chance, surveyed, 40).log_prob(
-                counted
-            )
-        )(rate, chance)
+        counts = library.RepeatedCounts(rate, logit(chance), surveyed, 40)
+        found = jax.jit(counts.log_prob)(counted)
     for unit in range(4):
         there = surveyed[unit]
         total = sum(
@@ -37,22 +36,23 @@ def test_derivatives_stay_finite_where_nothing_was_seen():
     """At detection near 0 or 1, and for numbers below the count, whose probability is zero."""
     surveyed = np.ones((2, 2), dtype=bool)
 
-    def density(rate, chance):
+    def density(rate, logits):
         counted = np.array([[0, 0], [3, 5]])
-        return library.RepeatedCounts(rate, chance, surveyed, 30).log_prob(counted).sum()
+        return library.RepeatedCounts(rate, logits, surveyed, 30).log_prob(counted).sum()
 
     with jax.enable_x64(True):
         gradient = jax.jit(jax.grad(density, argnums=(0, 1)))
-        for chance in (1e-12, 0.5, 1.0 - 1e-12):
-            slopes = gradient(np.full(2, 4.0), np.full((2, 2), chance))
+        for logits in (-60.0, 0.0, 60.0):
+            slopes = gradient(np.full(2, 4.0), np.full((2, 2), logits))
             assert all(np.isfinite(slope).all() for slope in slopes)
 
 
+@pytest.mark.slow
 def test_sampled_counts_have_the_moments_of_thinned_poisson_counts():
     """Counts of one visit are Poisson(lambda p); two visits have covariance lambda p q."""
-    counted = library.RepeatedCounts(
-        np.full(20_000, 4.0), np.tile([0.3, 0.6], (20_000, 1)), np.ones((20_000, 2), bool), 50
-    ).sample(jax.random.key(0))
+    chance = np.tile(logit([0.3, 0.6]), (20_000, 1))
+    counts = library.RepeatedCounts(np.full(20_000, 4.0), chance, np.ones((20_000, 2), bool), 50)
+    counted = counts.sample(jax.random.key(0))
     np.testing.assert_allclose(np.mean(counted, axis=0), [1.2, 2.4], atol=4 * (2.4 / 20_000) ** 0.5)
     np.testing.assert_allclose(np.cov(np.asarray(counted).T)[0, 1], 4 * 0.3 * 0.6, atol=0.08)
 
