@@ -16,8 +16,9 @@ for crossed random effects models, Biometrika 107, arXiv:1803.09460.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +43,7 @@ MAX_CHUNK = 100
 ATTEMPTS = 100
 RADIUS = 2.0
 LENGTHS = 3.0  # mean length of a slice in mean moves within one: E|x - y| of uniforms is 1/3
+T = TypeVar("T")
 MEMORY = 50  # sweeps over which the length of slices is averaged
 
 
@@ -289,13 +291,14 @@ class _Sampler:
         log_density, evaluations = jnp.zeros(()), jnp.asarray(0)
         for block, coordinates in enumerate(self.coordinates):
             slice_key, draw_key = (jax.random.fold_in(key, block) for key in keys[:2])
-            given = self.fn.given(block, effects, data)
+            given = self._apart(step, functools.partial(self.fn.given, block, effects, data))
             target = self._target(block, given, data)
             sliced = slice_sweep(target, position, coordinates, chain.widths, slice_key)
             position, log_density = sliced.position, sliced.log_density
             evaluations += sliced.evaluations
             sites = self.density.constrain(position, arrays)
-            effects = self.fn.draw(block, draw_key, given, effects, sites, data)
+            draw = functools.partial(self.fn.draw, block, draw_key, given, effects, sites, data)
+            effects = self._apart(step, draw)
         for place, name in enumerate(self.fn.exact):
             key = jax.random.fold_in(keys[2], place)
             position = self._redrawn(place, name, key, position, effects, arrays)
@@ -325,6 +328,17 @@ class _Sampler:
         return {
             name: value.reshape(chains, draws, *value.shape[1:]) for name, value in found.items()
         }
+
+    def _apart(self, step: Array, compute: Callable[[], T]) -> T:
+        """Compute something as a piece of its own, if effects are drawn block by block.
+
+        XLA copies elementwise operations into all that reads them: it would draw an effect anew for
+        every pair of groups that needs it. It does not copy out of a branch.
+        """
+        if len(self.coordinates) == 1:
+            return compute()
+        shapes = jax.eval_shape(compute)
+        return jax.lax.cond(step >= 0, compute, lambda: jax.tree.map(jnp.zeros_like, shapes))
 
     def _is_kept(self, name: str) -> bool:
         """Leave out the response: it costs a pass over the rows."""

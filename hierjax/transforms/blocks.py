@@ -25,17 +25,16 @@ from hierjax.linalg import (
     conditional_draw,
     factorise,
     log_likelihood_of,
-    summarise,
 )
 from hierjax.linalg.parts import (
     Part,
-    effects_in_rows,
+    Parts,
     log_density_of_effects,
     part_prior,
-    part_structure,
+    summarise_parts,
     with_part,
-    with_response,
 )
+from hierjax.linalg.shared import Sharing
 from hierjax.transforms.conjugate import Exact, exact_draw
 from hierjax.transforms.integrate import Integrated, placed_sites
 from hierjax.transforms.integrate_plan import Plan
@@ -158,6 +157,8 @@ class ByFactor:
         What can be integrated out; its rows are summed.
     blocks
         The parts, in the order in which they are drawn.
+    sharing
+        How what factors of different parts share is kept.
     exact_updates
         Sites that are drawn given all others, effects included.
     block
@@ -167,6 +168,7 @@ class ByFactor:
     fn: Callable[..., Any]
     plan: Plan
     blocks: tuple[Block, ...]
+    sharing: tuple[Sharing, ...]
     exact_updates: tuple[Exact, ...] = ()
     block: int = 0
     key = BY_FACTOR
@@ -188,24 +190,19 @@ class ByFactor:
         return tuple(block.sites for block in self.blocks)
 
     def prepare(self, data: Data) -> dict[str, Any]:
-        """Return `data` with the rows, and the sums of each part; a pure function."""
+        """Return `data` with the rows summed up for each part; a pure function."""
         rows = gaussian_rows(self.fn, self.plan, data)
-        structure = self.plan.layout.structure
-        parts = tuple(
-            summarise(
-                part_structure(structure, block.part),
-                rows.response,
-                [rows.terms[place] for place in block.part],
-                rows.columns,
-                weights=rows.weights,
-                origin=rows.origin,
-            )
-            for block in self.blocks
+        parts = summarise_parts(
+            self.plan.layout.structure,
+            [block.part for block in self.blocks],
+            self.sharing,
+            rows.response,
+            rows.terms,
+            rows.columns,
+            rows.weights,
+            rows.origin,
         )
-        fitted = rows.response - rows.columns @ rows.origin
-        response = jnp.where(rows.weights > 0, fitted, 0.0)
-        rows = rows._replace(response=jnp.where(rows.valid, response, jnp.nan))
-        return {**data, BY_FACTOR: {"rows": rows, "parts": parts}}
+        return {**data, BY_FACTOR: _unless(rows.valid, parts)}
 
     def recover(self, key: Array, sites: Sites, data: Data) -> dict[str, Array]:
         """Return the sites: the method brings all of them back itself."""
@@ -234,20 +231,8 @@ class ByFactor:
 
     def given(self, block: int, effects: Effects, data: Data) -> tuple[Statistics, Effects]:
         """Return what `target` needs of the effects outside of a block."""
-        rows, chosen = data[BY_FACTOR]["rows"], self.blocks[block].part
-        others = [place for place in range(len(rows.terms)) if place not in chosen]
-        fitted = effects_in_rows(
-            [rows.terms[place] for place in others], [effects.factors[place] for place in others]
-        )
-        terms = [rows.terms[place] for place in chosen]
-        statistics = with_response(
-            data[BY_FACTOR]["parts"][block],
-            rows.response - fitted,
-            terms,
-            rows.columns,
-            rows.weights,
-        )
-        return statistics, effects
+        parts: Parts = data[BY_FACTOR]
+        return parts.given(block, effects), effects
 
     def draw(
         self, block: int, key: Array, given: Any, effects: Effects, sites: Sites, data: Data
@@ -281,3 +266,12 @@ class ByFactor:
         for place in chosen.shared:
             shared += log_density_of_effects(prior.scales[place], effects.factors[place])
         return factorise(statistics, part_prior(prior, chosen.part), sigma), shared
+
+
+def _unless(valid: Array, parts: Parts) -> Parts:
+    """Make the statistics NaN where data of another structure than the plan's came in."""
+    statistics = tuple(
+        dataclasses.replace(each, total=jnp.where(valid, each.total, jnp.nan))
+        for each in parts.statistics
+    )
+    return dataclasses.replace(parts, statistics=statistics)

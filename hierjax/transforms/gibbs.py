@@ -1,12 +1,18 @@
 """How a model is cut up for Gibbs sampling: blocks of effects, and who updates what."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+
+from hierjax.arguments import Arguments
+from hierjax.compiler import compile_for
 from hierjax.effects import gaussian_sites
 from hierjax.errors import ModelError
 from hierjax.linalg import Structure
 from hierjax.linalg.parts import Part, parts_of
+from hierjax.linalg.shared import Sharing, sharing_of
 from hierjax.trace import ModelTrace, abstract_trace
 from hierjax.transforms.blocks import Block, ByFactor, Jointly
 from hierjax.transforms.conjugate import Exact, find_exact
@@ -14,6 +20,7 @@ from hierjax.transforms.coordinates import Coordinates
 from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.integrate_plan import Plan, make_plan
 from hierjax.transforms.noncentre import group_effects
+from hierjax.transforms.summed import gaussian_rows
 
 LARGEST_DENSE = 400  # effects outside of the eliminated factors, above which factors take turns
 JOINT, IN_TURN, SLICED, EXACT = "drawn together", "drawn by factor", "sliced", "drawn exactly"
@@ -53,7 +60,8 @@ def gibbs_coordinates(
         stage = Jointly(Integrated(fn, None, plan), exact)
         words = dict.fromkeys(plan.by_name, JOINT) | words
     else:
-        stage = ByFactor(fn, plan, _blocks(trace, plan, parts, exact), exact)
+        blocks_of_sites = _blocks(trace, plan, parts, exact)
+        stage = ByFactor(fn, plan, blocks_of_sites, _sharing(fn, plan, parts, data), exact)
         words = dict.fromkeys(plan.by_name, IN_TURN) | words
     return Coordinates(stage, (stage,), tuple(words.items()), complete=True)
 
@@ -110,6 +118,33 @@ def _blocks(
         shared = tuple(place for place in outside if depends[place] & set(sites))
         blocks.append(Block(part, sites, shared))
     return tuple(blocks)
+
+
+def _sharing(
+    fn: Callable[..., Any], plan: Plan, parts: tuple[Part, ...], data: Mapping[str, Any]
+) -> tuple[Sharing, ...]:
+    """Decide how what factors of different parts share is kept."""
+    arguments = Arguments.of(data)
+    arrays = arguments.arrays(data)
+
+    def read(arrays: Any) -> Any:
+        rows = gaussian_rows(fn, plan, arguments.rebuild(arrays))
+        return [term.index for term in rows.terms], rows.weights > 0
+
+    indexes, used = jax.device_get(compile_for(read, arrays)[0](arrays))
+    factors, part_of = plan.layout.structure.factors, {}
+    for place, part in enumerate(parts):
+        part_of |= dict.fromkeys(part, place)
+    return tuple(
+        sharing_of(
+            (first, second),
+            (factors[first], factors[second]),
+            (indexes[first], indexes[second]),
+            used,
+        )
+        for first, second in itertools.combinations(range(len(factors)), 2)
+        if part_of[first] != part_of[second]
+    )
 
 
 def _size(structure: Structure, part: Part) -> int:

@@ -1,5 +1,8 @@
 """Parts of a crossed structure, each conditional on the others, against the dense whole."""
 
+import dataclasses
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,15 +14,14 @@ from hierjax.linalg import Factor, Structure, conditional_map, dense, factorise,
 from hierjax.linalg.conditional import Effects, draw_noise
 from hierjax.linalg.eliminate import log_likelihood_of
 from hierjax.linalg.parts import (
-    effects_in_rows,
     log_density_of_effects,
     part_prior,
     part_structure,
     parts_of,
+    summarise_parts,
     with_part,
-    with_response,
 )
-from hierjax.linalg.summarise import summarise
+from hierjax.linalg.shared import sharing_of
 from tests.linalg.cases import make
 from tests.linalg.test_core import quick_jit
 
@@ -47,24 +49,36 @@ def test_parts_are_lineages_and_cover_everything():
     assert part_structure(structure, (1, 2)).columns == 2
 
 
-def conditioned(case, part, effects):
+def conditioned(case, part, effects, dense_pairs=False):
     """Factorisation of a part given the other effects, as a sampler makes it."""
-    weights = jnp.ones(len(case.response)) if case.weights is None else jnp.asarray(case.weights)
-    response = jnp.asarray(case.response) - case.offset
-    terms = [case.terms[place] for place in part]
-    others = [place for place in range(len(case.terms)) if place not in part]
-    origin = jnp.linspace(0.5, 1.0, case.structure.columns)
-    columns = jnp.asarray(case.columns)
-    once = summarise(
-        part_structure(case.structure, part), response, terms, columns,
-        weights=weights, origin=origin,
+    weights = np.ones(len(case.response)) if case.weights is None else case.weights
+    factors, parts = case.structure.factors, parts_of(case.structure)
+    pairs = [
+        (a, b)
+        for a, b in itertools.combinations(range(len(factors)), 2)
+        if not any(a in each and b in each for each in parts)
+    ]
+    sharing = []
+    for a, b in pairs:
+        indexes = case.terms[a].index, case.terms[b].index
+        each = sharing_of((a, b), (factors[a], factors[b]), indexes, weights > 0)
+        assert each.cells is None  # all of these are small
+        cells = len(set(zip(*indexes, strict=True)))
+        sharing.append(each if dense_pairs else dataclasses.replace(each, cells=cells + 1))
+    summed = summarise_parts(
+        case.structure, parts, sharing, jnp.asarray(case.response) - case.offset, case.terms,
+        jnp.asarray(case.columns), jnp.asarray(weights), jnp.linspace(0.5, 1.0, case.structure.columns),
     )  # fmt: skip
-    fitted = effects_in_rows(
-        [case.terms[place] for place in others], [effects.factors[place] for place in others]
-    )
-    left = response - columns @ origin - fitted
-    statistics = with_response(once, left, terms, columns, weights)
+    statistics = summed.given(parts.index(part), effects)
     return factorise(statistics, part_prior(case.prior, part), jnp.asarray(case.sigma))
+
+
+def in_rows(terms, effects):
+    """Sum of Z b, shape (n,)."""
+    return sum(
+        jnp.sum(effect.T[np.asarray(term.index)] * term.design, 1)
+        for term, effect in zip(terms, effects, strict=True)
+    )
 
 
 def some_effects(structure, seed):
@@ -76,8 +90,9 @@ def some_effects(structure, seed):
     return Effects(factors, jnp.asarray(generator.normal(size=structure.columns)))
 
 
+@pytest.mark.parametrize("dense_pairs", (True, False))
 @pytest.mark.parametrize("name", CASES)
-def test_a_part_given_the_others_equals_the_dense_one(name):
+def test_a_part_given_the_others_equals_the_dense_one(name, dense_pairs):
     case = make(name)
     effects = some_effects(case.structure, 1)
     given = {"weights": case.weights, "offset": case.offset}
@@ -87,11 +102,11 @@ def test_a_part_given_the_others_equals_the_dense_one(name):
         others = [place for place in range(len(case.terms)) if place not in part]
 
         def ours(part=part, noise=noise):
-            found = conditioned(case, part, effects)
+            found = conditioned(case, part, effects, dense_pairs)
             return log_likelihood_of(found), conditional_map(found, noise)
 
         def twins(part=part, noise=noise, structure=structure, others=others):
-            fitted = effects_in_rows(
+            fitted = in_rows(
                 [case.terms[place] for place in others],
                 [effects.factors[place] for place in others],
             )
