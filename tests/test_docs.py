@@ -11,6 +11,10 @@ from tests.docs_blocks import LANGUAGES, ROOT, TAGS, Runner, blocks_of, comparab
 
 PAGES = pages()
 QUICK_START = PAGES[0]
+LONG = [  # pages of designs: a dozen fits of real data, which run with the slow suites
+    pytest.param(page, marks=[pytest.mark.slow] if page.parent.name == "designs" else [])
+    for page in PAGES
+]
 SAVED_FIRST = "radon.nc"  # the posterior that the quick start saves and later pages load
 
 
@@ -23,7 +27,7 @@ def runner(tmp_path_factory):
     return Runner(tmp_path_factory.mktemp("docs"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", LONG, ids=name_of)
 def test_code_blocks_run_and_print_what_is_shown(page, runner):
     if SAVED_FIRST in page.read_text():
         runner.run(QUICK_START)
