@@ -4,15 +4,16 @@ A compiled program serves one set of shapes, so that data sets of many sizes are
 programs only if they are padded to few sizes. Sizes grow geometrically, which bounds the waste.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 STEPS = (4, 2, 1)  # sizes per octave, finest first: less than 25% waste along an axis
 SMALLEST = 8
-PER_BUCKET, MOST_BUCKETS, MOST_WORK = 16, 8, 2.0
-SMALL_WORK = 100_000  # elements that are computed with in less time than a program is compiled
+MOST_BUCKETS = 8
+# Elements of padding whose work takes as long as compiling a program (some 20 CPU seconds): one
+# takes 1 ms by importance sampling and 3 ms by NUTS.
+WORTH_COMPILING = 10_000
 MOST_JOINED = 64  # joining costs the third power of the number of buckets
 FILLS = ("last", "other")
 
@@ -33,10 +34,9 @@ def round_up(size: int, steps: int = STEPS[0]) -> int:
 def buckets(sizes: Sequence[Sizes]) -> dict[Sizes, list[int]]:
     """Sort things by their sizes into few buckets.
 
-    Every bucket costs a compilation. Sizes are rounded up by `round_up`, each for itself; then
-    buckets are joined, those first that cost least, until there are no more than one for
-    `PER_BUCKET` things, unless that would more than double the work (where there is much), and no
-    more than `MOST_BUCKETS` in any case.
+    Every bucket costs a compilation, and every element of padding some work. Sizes are rounded up
+    by `round_up`, each for itself; then buckets are joined, those first that cost least, as long as
+    that costs less than compiling, and until there are no more than `MOST_BUCKETS` in any case.
 
     Parameters
     ----------
@@ -49,16 +49,12 @@ def buckets(sizes: Sequence[Sizes]) -> dict[Sizes, list[int]]:
         Padded sizes -> places in `sizes`, the smallest bucket first.
     """
     found = _rounded(sizes)
-    wanted = max(1, min(len(sizes) // PER_BUCKET, MOST_BUCKETS))
-    work = np.prod(np.maximum(sizes, 1), axis=1, dtype=float).sum()
-    most_work = max(MOST_WORK * work, SMALL_WORK)
-    while len(found) > wanted:
-        joined = _join_cheapest(found)
-        work = sum(math.prod(padded) * len(members) for padded, members in joined.items())
-        if work > most_work and len(found) <= MOST_BUCKETS:
+    while len(found) > 1:
+        joined, extra = _join_cheapest(found)
+        if extra > WORTH_COMPILING and len(found) <= MOST_BUCKETS:
             break
         found = joined
-    return dict(sorted(found.items(), key=lambda item: math.prod(item[0])))
+    return dict(sorted(found.items(), key=lambda item: sum(item[0])))
 
 
 def _rounded(sizes: Sequence[Sizes]) -> dict[Sizes, list[int]]:
@@ -75,20 +71,21 @@ def _rounded(sizes: Sequence[Sizes]) -> dict[Sizes, list[int]]:
     return found
 
 
-def _join_cheapest(found: Mapping[Sizes, list[int]]) -> dict[Sizes, list[int]]:
-    """Join the two buckets whose members' work grows least."""
+def _join_cheapest(found: Mapping[Sizes, list[int]]) -> tuple[dict[Sizes, list[int]], float]:
+    """Join the two buckets that need the fewest elements of padding for it; how many."""
     sizes = np.array(list(found))
     counts = np.array([len(members) for members in found.values()], dtype=float)
-    volume = np.prod(sizes, axis=1, dtype=float)
-    together = np.prod(np.maximum(sizes[:, None], sizes[None]), axis=2, dtype=float)
-    extra = (together - volume[:, None]) * counts[:, None]
+    elements = np.sum(sizes, axis=1, dtype=float)
+    together = np.sum(np.maximum(sizes[:, None], sizes[None]), axis=2, dtype=float)
+    extra = (together - elements[:, None]) * counts[:, None]
     extra = extra + extra.T + np.diag(np.full(len(sizes), np.inf))
     keys = list(found)
-    left, right = (keys[place] for place in np.unravel_index(np.argmin(extra), extra.shape))
+    cheapest = np.unravel_index(np.argmin(extra), extra.shape)
+    left, right = (keys[place] for place in cheapest)
     joined = {key: members for key, members in found.items() if key not in (left, right)}
     target = tuple(map(max, left, right))
     joined[target] = sorted([*joined.get(target, []), *found[left], *found[right]])
-    return joined
+    return joined, float(extra[cheapest])
 
 
 def pad(array: np.ndarray, sizes: Mapping[int, int], fill: str = "last") -> np.ndarray:

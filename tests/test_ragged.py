@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hierjax.ragged import MOST_BUCKETS, MOST_WORK, buckets, pad, round_up
+from hierjax.ragged import MOST_BUCKETS, WORTH_COMPILING, buckets, pad, round_up
 
 SIZES = range(1, 3000)
 
@@ -31,10 +31,24 @@ def test_everything_is_in_one_bucket_that_holds_it(count, largest):
         assert all(np.all(np.array(sizes[place]) <= padded) for place in members)
 
 
-def test_work_at_most_doubles():
-    sizes = ragged(1, 1000, 1000)
-    work = sum(np.prod(padded) * len(members) for padded, members in buckets(sizes).items())
-    assert work <= MOST_WORK * sum(np.prod(each) for each in sizes)
+def elements(sizes):
+    return int(np.sum(sizes))
+
+
+def test_work_of_many_at_most_doubles():
+    sizes = ragged(1, 10_000, 1000)
+    work = sum(elements(padded) * len(members) for padded, members in buckets(sizes).items())
+    assert work <= 2 * elements(sizes)
+
+
+def test_few_small_things_are_not_worth_a_program_of_their_own():
+    assert len(buckets(ragged(2, 100, 40))) == 1
+
+
+def test_what_is_worth_compiling_for_has_a_program_of_its_own():
+    small, large = (10, 10), (10, 10 + 2 * WORTH_COMPILING)
+    assert len(buckets([small, large])) == 2
+    assert len(buckets([small, (10, WORTH_COMPILING // 2)])) == 1
 
 
 def test_equal_sizes_are_not_padded_and_few_things_share_a_bucket():
