@@ -18,6 +18,10 @@ TREATMENTS = {
     "small groups)",
     "recentred": "recentred on the data, exactly (whatever the likelihood)",
     "noncentred": "sampled as standardised deviations",
+    "drawn together": "drawn all at once from their normal distribution given the rest",
+    "drawn by factor": "drawn factor by factor from their normal distribution given the rest",
+    "sliced": "sampled by slices, with effects integrated out",
+    "drawn exactly": "drawn from their distribution given the rest",
 }
 
 
@@ -47,4 +51,10 @@ def effects_text(info: FitInfo) -> list[str]:
     sites: dict[str, list[str]] = {}
     for site, choice in info.effects.items():
         sites.setdefault(choice, []).append(site)
-    return [f"{TREATMENTS.get(word, word)}: {', '.join(names)}" for word, names in sites.items()]
+    return [f"{_in_words(word)}: {', '.join(names)}" for word, names in sites.items()]
+
+
+def _in_words(treatment: str) -> str:
+    """Write a treatment out; what stands in brackets stays."""
+    word, bracket, detail = treatment.partition(" (")
+    return f"{TREATMENTS.get(word, word)}{bracket}{detail}"

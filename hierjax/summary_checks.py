@@ -22,6 +22,7 @@ SMALLEST_E_BFMI = 0.3
 # Vehtari et al. (2024), Pareto smoothed importance sampling, JMLR 25(72).
 LARGEST_K_HAT = 0.7
 SMALLEST_WEIGHT_ESS = 100
+SETTINGS = {"gibbs": "Gibbs"}  # method -> its settings, where they are not those of NUTS
 BETTER_METHOD = 'Use method="nuts" for the final answer, or a richer guide.'
 BETTER_THAN_POINTS = 'Use method="nuts", or more points, e.g. Laplace(points=4000, rounds=8).'
 
@@ -189,7 +190,7 @@ def _unmoved_checks(facts: Diagnostics) -> list[Check]:
 
 def _chain_checks(facts: Diagnostics) -> list[Check]:
     return [
-        _divergence_check(facts),
+        *([] if facts.method == "gibbs" else [_divergence_check(facts)]),  # it has no trajectories
         _rhat_check(facts),
         _ess_check(facts, "bulk ESS", facts.ess_bulk, "the centre"),
         _ess_check(facts, "tail ESS", facts.ess_tail, "the 5% and 95% quantiles"),
@@ -219,7 +220,7 @@ def _divergence_check(facts: Diagnostics) -> Check:
 
 def _rhat_check(facts: Diagnostics) -> Check:
     if facts.rhat is None:
-        return _too_few("R-hat")
+        return _too_few(facts, "R-hat")
     found = f"{facts.rhat.value:.3f} at most"
     if facts.rhat.value <= LARGEST_RHAT:
         return Check("R-hat", found, True)
@@ -228,14 +229,14 @@ def _rhat_check(facts: Diagnostics) -> Check:
         f"{found}, for {facts.rhat.parameter} (wanted: {LARGEST_RHAT} at most)",
         False,
         f"R-hat of {facts.rhat.parameter} is {facts.rhat.value:.3f}: the chains do not agree yet",
-        "Run longer, e.g. NUTS(warmup=2000, draws=2000); if that does not help, look in "
-        'post.plot("trace") for chains in different places, and at the priors.',
+        f"Run longer, e.g. {_settings(facts)}(warmup=2000, draws=2000); if that does not help, "
+        'look in post.plot("trace") for chains in different places, and at the priors.',
     )
 
 
 def _ess_check(facts: Diagnostics, name: str, worst: Extreme | None, of: str) -> Check:
     if worst is None:
-        return _too_few(name)
+        return _too_few(facts, name)
     wanted = SMALLEST_ESS_PER_CHAIN * facts.num_chains
     found = f"{worst.value:,.0f} at least"
     if worst.value >= wanted:
@@ -245,14 +246,20 @@ def _ess_check(facts: Diagnostics, name: str, worst: Extreme | None, of: str) ->
         f"{found}, for {worst.parameter} (wanted: {wanted:,})",
         False,
         f"{worst.parameter} has only {worst.value:,.0f} effective draws for {of} ({name})",
-        f"Run more draws, e.g. NUTS(draws={_more_draws(facts.num_draws, wanted, worst.value)}), "
+        f"Run more draws, e.g. {_settings(facts)}"
+        f"(draws={_more_draws(facts.num_draws, wanted, worst.value)}), "
         f"or make sampling easier: {_easier(facts)}.",
     )
 
 
-def _too_few(name: str) -> Check:
+def _settings(facts: Diagnostics) -> str:
+    return SETTINGS.get(facts.method, "NUTS")
+
+
+def _too_few(facts: Diagnostics, name: str) -> Check:
     problem = f"{name} cannot be computed: fewer than 4 draws a chain, or none that moved"
-    return Check(name, "not known", False, problem, "Run more draws, e.g. NUTS(draws=1000).")
+    remedy = f"Run more draws, e.g. {_settings(facts)}(draws=1000)."
+    return Check(name, "not known", False, problem, remedy)
 
 
 def _easier(facts: Diagnostics) -> str:

@@ -17,7 +17,7 @@ for crossed random effects models, Biometrika 107, arXiv:1803.09460.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -250,13 +250,16 @@ class _Sampler:
                 "a Gibbs sampler needs a model whose effects were put in blocks: run it by "
                 'hierjax.fit(model, method="gibbs") or hierjax.sampler(model, "gibbs").'
             )
-        density = make_density(fn, Arguments.of(data), dict(data))
-        places = {
-            slot.name: np.arange(slot.start, slot.start + slot.size) for slot in density.slots
-        }
-        coordinates = tuple(_together([places[name] for name in names]) for names in fn.sliced)
+        density, trace = Density(fn, Arguments.of(data), ()), abstract_trace(fn, data)
+        if any(site.kind == "latent" for site in trace.sites.values()):
+            density = make_density(fn, density.arguments, dict(data))
         _check_size(density, fn.exact)
-        return cls(fn, density, abstract_trace(fn, data), coordinates)
+        places = {slot.name: slot.start + np.arange(slot.size) for slot in density.slots}
+        empty = np.zeros(0, int)
+        coordinates = tuple(
+            np.concatenate([empty, *(places[name] for name in names)]) for names in fn.sliced
+        )
+        return cls(fn, density, trace, coordinates)
 
     def begin(self, key: Array, arrays: Arrays) -> _Chain:
         """Start a chain at the first of some random positions where the density is finite."""
@@ -363,10 +366,6 @@ class _Sampler:
         free = biject_to(self.trace.sites[name].support).inv(drawn)
         slot = next(slot for slot in self.density.slots if slot.name == name)
         return position.at[slot.start : slot.start + slot.size].set(jnp.ravel(free))
-
-
-def _together(places: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(places) if places else np.zeros(0, int)
 
 
 def _check_size(density: Density, exact: tuple[str, ...]) -> None:

@@ -103,6 +103,8 @@ def slice_sweep(
         Random key.
     """
     count = len(coordinates)
+    if not count:
+        return Sliced(position, log_density(position), jnp.asarray(1))
     order = np.append(coordinates, 0)  # one more turn, which is prepared and not taken
 
     def step(walk: _Walk) -> _Walk:

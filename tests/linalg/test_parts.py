@@ -65,10 +65,12 @@ def conditioned(case, part, effects, dense_pairs=False):
         assert each.cells is None  # all of these are small
         cells = len(set(zip(*indexes, strict=True)))
         sharing.append(each if dense_pairs else dataclasses.replace(each, cells=cells + 1))
+    origin = jnp.linspace(0.5, 1.0, case.structure.columns)
+    response = jnp.asarray(case.response) - case.offset
+    columns, weights = jnp.asarray(case.columns), jnp.asarray(weights)
     summed = summarise_parts(
-        case.structure, parts, sharing, jnp.asarray(case.response) - case.offset, case.terms,
-        jnp.asarray(case.columns), jnp.asarray(weights), jnp.linspace(0.5, 1.0, case.structure.columns),
-    )  # fmt: skip
+        case.structure, parts, sharing, response, case.terms, columns, weights, origin
+    )
     statistics = summed.given(parts.index(part), effects)
     return factorise(statistics, part_prior(case.prior, part), jnp.asarray(case.sigma))
 

@@ -32,6 +32,7 @@ def found(fn, data):
     return dict(find_exact(fn, data, latents_of(fn, data)))
 
 
+@pytest.mark.slow
 def test_families_of_a_model_that_has_most_of_them():
     kernel = KERNELS["exact draws of scales"]
     assert found(kernel.fn, kernel.data()) == {
@@ -45,8 +46,8 @@ def test_families_of_a_model_that_has_most_of_them():
 @pytest.mark.parametrize(
     ("name", "family"),
     [
-        ("exact draw of a covariance", "inverse Wishart"),
-        ("exact draw of a precision matrix", "Wishart"),
+        pytest.param("exact draw of a covariance", "inverse Wishart", marks=pytest.mark.slow),
+        pytest.param("exact draw of a precision matrix", "Wishart", marks=pytest.mark.slow),
     ],
 )
 def test_families_of_matrices(name, family):
@@ -79,7 +80,9 @@ PROVED = [  # prior, sd of the groups as a function of the site, their mean, and
 ]
 
 
-@pytest.mark.parametrize("first", range(3))
+@pytest.mark.parametrize(
+    "first", [pytest.param(place, marks=[pytest.mark.slow] if place else []) for place in range(3)]
+)
 def test_a_family_is_proved_and_not_believed(first):
     rows = PROVED[first::3]
 
@@ -93,11 +96,13 @@ def test_a_family_is_proved_and_not_believed(first):
     assert found(model, {}) == {name: word for name, word in expected.items() if word}
 
 
+@pytest.mark.slow
 def test_effects_written_non_centred_leave_no_conjugate_scale():
     data = {**cases.GROUPED}
     assert found(cases.non_centred_by_hand, data) == {}
 
 
+@pytest.mark.slow
 def test_shared_and_hierarchical_parameters():
     """A scale of the prior that is itself sampled, and a variance that two levels share."""
 
@@ -130,6 +135,7 @@ def test_evidence_of_test_scores_is_counts_and_sums_of_squares():
     np.testing.assert_allclose(of_rows.squares, np.sum(residual**2), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_draws_have_the_conjugate_distribution():
     model = hj.library.test_scores(np.arange(12.0) ** 1.5, np.arange(12) % 4)
     data = dict(model.data)
