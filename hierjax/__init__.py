@@ -24,6 +24,8 @@ from hierjax.model import Model
 from hierjax.posterior import Posterior, load
 from hierjax.predict import prior_predict
 from hierjax.predict_result import Prediction
+from hierjax.sbc import sbc
+from hierjax.sbc_result import Calibration
 from hierjax.transforms.integrate import integrate, recover
 from hierjax.transforms.log_marginal import log_marginal
 from hierjax.transforms.recentre import recentre
@@ -34,6 +36,7 @@ __all__ = [
     "NUTS",
     "SVI",
     "Batch",
+    "Calibration",
     "EmpiricalBayes",
     "Gibbs",
     "Laplace",
@@ -58,5 +61,6 @@ __all__ = [
     "recentre",
     "recover",
     "sampler",
+    "sbc",
     "take",
 ]

@@ -1,9 +1,9 @@
 """Where the parameters that made a data set lie among the draws of its posterior.
 
 Given the data, the true value and independent draws of an exact posterior cannot be told apart:
-every rank of the true value is equally likely. Draws are therefore thinned to as many as they are
-worth, evenly over all chains, before the true value is ranked. Ranks of different numbers of draws
-are put on one scale: (rank + U) / (draws + 1) with U uniform is uniform between 0 and 1.
+every rank of the true value is equally likely. Draws are therefore thinned, evenly over all chains,
+until they are nearly independent, before the true value is ranked. Ranks among different numbers of
+draws are put on one scale: (rank + U) / (draws + 1) with U uniform is uniform between 0 and 1.
 """
 
 import dataclasses
@@ -18,6 +18,9 @@ from hierjax.sbc_quantities import LOG_DENSITY
 from hierjax.sbc_simulate import Simulator
 
 EVALUATED = 1_000  # draws of a posterior whose log densities are computed
+# Draws of a chain that are thinned to their effective size still have correlations of e^-2, which
+# shows in the outermost ranks; half as many have none to speak of.
+CAUTION = 2.0
 
 Values = Mapping[str, np.ndarray]
 
@@ -96,15 +99,15 @@ class Ranking:
     ) -> Ranks:
         chains, length = values.shape[:2]
         flat = values.reshape(chains * length, -1)
-        sizes = effective_sizes(values.reshape(chains, length, -1), fitted)
+        sizes = independent_draws(values.reshape(chains, length, -1), fitted)
         return rank(flat, np.ravel(truth), sizes, self.draws, generator)
 
 
-def effective_sizes(values: np.ndarray, fitted: Fitted) -> np.ndarray:
-    """How many independent draws each parameter's are worth; (elements,).
+def independent_draws(values: np.ndarray, fitted: Fitted) -> np.ndarray:
+    """How many nearly independent draws each parameter's can be thinned to; (elements,).
 
-    Of chains the smaller of bulk and tail ESS. Resampled draws, which have no order, are worth what
-    their method recorded; draws from a guide are independent as they are.
+    Of chains half of the smaller of bulk and tail ESS; of resampled draws half of what their method
+    recorded that they are worth. Draws from a guide are independent as they are.
 
     Parameters
     ----------
@@ -115,11 +118,11 @@ def effective_sizes(values: np.ndarray, fitted: Fitted) -> np.ndarray:
     """
     recorded = [each for each in fitted.trace.get("effective_draws", ()) if np.isfinite(each)]
     if recorded:
-        return np.full(values.shape[2], recorded[-1])
+        return np.full(values.shape[2], recorded[-1] / CAUTION)
     if "log_weight" in fitted.stats:
         return np.full(values.shape[2], values.shape[0] * values.shape[1])
     table = chain_summary(values)
-    return np.nan_to_num(np.minimum(table.ess_bulk, table.ess_tail), nan=1.0)
+    return np.nan_to_num(np.minimum(table.ess_bulk, table.ess_tail), nan=1.0) / CAUTION
 
 
 def rank(

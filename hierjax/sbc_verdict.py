@@ -22,7 +22,7 @@ from hierjax.diagnostics_uniform import (
 from hierjax.sbc_quantities import WITH_DATA, Quantity
 
 CALIBRATED = "calibrated"
-CLEAR = 2.5  # standard errors from which a shift or a spread is named
+CLEAR = 3.0  # standard errors from which a shift or a spread is named
 FEWEST_RANKED = 10
 
 
@@ -106,7 +106,7 @@ class _Test:
             size = len(values)
             curve = counts_below(values.T)[0] / size - places()
             low, high = band(size, 1.0 - level / tests / (1 if self.element is None else width))
-        shift, sd_ratio = _shape(values)
+        shape = _Shape.of(values)
         adjusted = min(1.0, tests * alone)
         wrong = adjusted <= level
         return Finding(
@@ -116,9 +116,9 @@ class _Test:
             worst_of=0 if self.element is None else width,
             p_value=alone,
             adjusted=adjusted,
-            shift=shift,
-            sd_ratio=sd_ratio,
-            verdict=_words(quantity.block, shift, sd_ratio, size) if wrong else CALIBRATED,
+            shift=shape.shift,
+            sd_ratio=shape.sd_ratio,
+            verdict=shape.words(quantity.block) if wrong else CALIBRATED,
             ranked=len(values),
             curve=curve,
             low=low,
@@ -173,22 +173,38 @@ def visible_errors(simulations: int, level: float, tests: int) -> tuple[float, f
     return float(width[0] / densities[0]), float(width[1] / densities[1])
 
 
-def _shape(values: np.ndarray) -> tuple[float, float]:
-    """Shift and ratio of sds, from the normal scores of the ranks."""
-    scores = special.ndtri(np.clip(values, 1e-6, 1.0 - 1e-6)).ravel()
-    return float(-scores.mean()), float(1.0 / scores.std())
+@dataclasses.dataclass(frozen=True)
+class _Shape:
+    """Shift and spread of the normal scores of ranks, and how many standard errors they are off."""
 
+    shift: float
+    sd_ratio: float
+    raised: float
+    narrowed: float
 
-def _words(block: str, shift: float, sd_ratio: float, size: int) -> str:
-    """Say what is wrong with ranks that leave their band."""
-    high, narrow = shift * np.sqrt(size), -np.log(sd_ratio) * np.sqrt(2.0 * size)
-    found = []
-    if block == WITH_DATA and abs(high) > CLEAR:
-        word = "better" if high > 0 else "worse"
-        found.append(f"draws fit the data {word} than what made them")
-    elif abs(high) > CLEAR:
-        found.append("biased up" if high > 0 else "biased down")
-    if abs(narrow) > CLEAR:
-        found.append("too narrow" if narrow > 0 else "too wide")
-    found = found[::-1] if abs(narrow) > abs(high) else found
-    return " and ".join(found) or "of another shape (see the plot)"
+    @classmethod
+    def of(cls, values: np.ndarray) -> "_Shape":
+        """Look at ranks (simulation, elements); elements of one simulation may be dependent."""
+        scores = special.ndtri(np.clip(values, 1e-6, 1.0 - 1e-6))
+        means, count = scores.mean(axis=1), len(scores)
+        squares = np.mean((scores - means.mean()) ** 2, axis=1)
+        variance = squares.mean()
+        return cls(
+            shift=float(-means.mean()),
+            sd_ratio=float(variance**-0.5),
+            raised=float(-means.mean() / means.std() * np.sqrt(count)),
+            narrowed=float(np.log(variance) * variance / squares.std() * np.sqrt(count)),
+        )
+
+    def words(self, block: str) -> str:
+        """Say what is wrong with ranks that leave their band."""
+        found = []
+        if block == WITH_DATA and abs(self.raised) > CLEAR:
+            word = "better" if self.raised > 0 else "worse"
+            found.append(f"draws fit the data {word} than what made them")
+        elif abs(self.raised) > CLEAR:
+            found.append("biased up" if self.raised > 0 else "biased down")
+        if abs(self.narrowed) > CLEAR:
+            found.append("too narrow" if self.narrowed > 0 else "too wide")
+        found = found[::-1] if abs(self.narrowed) > abs(self.raised) else found
+        return " and ".join(found) or "of another shape (see the plot)"
