@@ -79,7 +79,7 @@ def nested_topics(
     vocabulary: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
     mixing: float = 1.0,
-    spread: float = 0.1,
+    spread: float = 0.5,
     closeness_prior: dist.Distribution | None = None,
 ) -> Model:
     """Model of counts of words in items of collections, for example chapters of books.

@@ -66,7 +66,7 @@ def topics(
     vocabulary: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
     mixing: float = 0.5,
-    spread: float = 0.1,
+    spread: float = 0.5,
 ) -> Model:
     """Model of counts of words in documents as mixtures of `num_topics` topics.
 
