@@ -25,6 +25,7 @@ def nested_topics_model(
     num_vocabulary: int,
     num_longest: int,
     mixing: ArrayLike,
+    novelty: ArrayLike,
     spread: ArrayLike,
     closeness_prior: dist.Distribution,
 ) -> None:
@@ -33,7 +34,7 @@ def nested_topics_model(
     .. math::
 
         y_i \sim \text{Multinomial}\bigl(n_i, \textstyle\sum_k \theta_{ik} \phi_k\bigr), \qquad
-        \theta_i \sim \text{Dirichlet}(\kappa \psi_{c(i)}), \qquad
+        \theta_i \sim \text{Dirichlet}(\kappa \psi_{c(i)} + \epsilon), \qquad
         \psi_c \sim \text{Dirichlet}(\alpha, \ldots, \alpha), \qquad
         \phi_k \sim \text{Dirichlet}(\eta, \ldots, \eta)
 
@@ -51,8 +52,9 @@ def nested_topics_model(
         Numbers of collections, topics and different words.
     num_longest
         Words of the longest item.
-    mixing, spread
-        Concentrations :math:`\alpha` of topics in collections and :math:`\eta` of words in topics.
+    mixing, novelty, spread
+        Concentrations :math:`\alpha` of topics in collections, :math:`\epsilon` of topics in items
+        that their collection lacks, and :math:`\eta` of words in topics.
     closeness_prior
         Prior of :math:`\kappa`: the larger, the closer are items to their collection.
     """
@@ -66,7 +68,9 @@ def nested_topics_model(
             "collection_shares", dist.Dirichlet(mixing * jnp.ones(num_topics))
         )
     with numpyro.plate("item", np.shape(words)[0]):
-        share: Any = numpyro.sample("shares", dist.Dirichlet(closeness * take(whole, collection)))
+        share: Any = numpyro.sample(
+            "shares", dist.Dirichlet(closeness * take(whole, collection) + novelty)
+        )
         count = dist.Multinomial(words, share @ topic, total_count_max=num_longest)
         numpyro.sample("y", count, obs=y)
 
@@ -79,6 +83,7 @@ def nested_topics(
     vocabulary: Sequence[Any] | None = None,
     labels: Sequence[Any] | None = None,
     mixing: float = 1.0,
+    novelty: float = 0.2,
     spread: float = 0.5,
     closeness_prior: dist.Distribution | None = None,
 ) -> Model:
@@ -101,6 +106,9 @@ def nested_topics(
         Names of the items; numbers from 0 without.
     mixing
         Concentration of topics in collections.
+    novelty
+        Concentration of topics in items that their collection lacks; with none, an item could have
+        no topic that its collection has not, and shares would underflow.
     spread
         Concentration of words in topics: the smaller, the fewer words has a topic.
     closeness_prior
@@ -134,6 +142,7 @@ def nested_topics(
         "collection": index,
         "num_collections": len(collections),
         "mixing": hyper("mixing", mixing),
+        "novelty": hyper("novelty", novelty),
         "spread": hyper("spread", spread),
         "closeness_prior": prior_of("closeness_prior", closeness_prior, default, above_zero=True),
     }

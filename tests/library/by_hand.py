@@ -288,5 +288,5 @@ def nested_topics(data, values):
     shares = sum(stats.dirichlet.logpdf(each, mixing) for each in wholes)
     shares += stats.lognorm.logpdf(closeness, 1.0, scale=np.exp(2.0))
     for each, place in zip(values["shares"], data["collection"], strict=True):
-        shares += stats.dirichlet.logpdf(each, closeness * wholes[place])
+        shares += stats.dirichlet.logpdf(each, closeness * wholes[place] + 0.2)
     return _words(data, values, shares)
