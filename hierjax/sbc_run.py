@@ -90,6 +90,7 @@ class Task:
             outcomes[number], found = self._ranked(number, result, truth)
             ranks |= {number: found} if found else {}
             largest = max(largest, _bytes(result))
+        report(len(numbers))
         return Piece(
             simulated,
             [ranks.get(number) for number in numbers],

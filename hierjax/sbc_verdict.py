@@ -19,11 +19,18 @@ from hierjax.diagnostics_uniform import (
     places,
     smallest_tail,
 )
-from hierjax.sbc_quantities import WITH_DATA, Quantity
+from hierjax.sbc_quantities import LOG_JOINT, LOG_LIKELIHOOD, Quantity
 
 CALIBRATED = "calibrated"
 CLEAR = 3.0  # standard errors from which a shift or a spread is named
 FEWEST_RANKED = 10
+RAISED = {
+    LOG_LIKELIHOOD: (
+        "draws fit the data better than what made them",
+        "draws fit the data worse than what made them",
+    ),
+    LOG_JOINT: ("density at the draws too high", "density at the draws too low"),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,7 +125,7 @@ class _Test:
             adjusted=adjusted,
             shift=shape.shift,
             sd_ratio=shape.sd_ratio,
-            verdict=shape.words(quantity.block) if wrong else CALIBRATED,
+            verdict=shape.words(quantity.name) if wrong else CALIBRATED,
             ranked=len(values),
             curve=curve,
             low=low,
@@ -196,15 +203,13 @@ class _Shape:
             narrowed=float(np.log(variance) * variance / squares.std() * np.sqrt(count)),
         )
 
-    def words(self, block: str) -> str:
-        """Say what is wrong with ranks that leave their band."""
+    def words(self, name: str) -> str:
+        """Say what is wrong with ranks of a quantity that leave their band."""
         found = []
-        if block == WITH_DATA and abs(self.raised) > CLEAR:
-            word = "better" if self.raised > 0 else "worse"
-            found.append(f"draws fit the data {word} than what made them")
-        elif abs(self.raised) > CLEAR:
-            found.append("biased up" if self.raised > 0 else "biased down")
+        if abs(self.raised) > CLEAR:
+            up, down = RAISED.get(name, ("biased up", "biased down"))
+            found.append(up if self.raised > 0 else down)
         if abs(self.narrowed) > CLEAR:
             found.append("too narrow" if self.narrowed > 0 else "too wide")
         found = found[::-1] if abs(self.narrowed) > abs(self.raised) else found
-        return " and ".join(found) or "of another shape (see the plot)"
+        return " and ".join(found) or "not uniform (see the plot)"
