@@ -33,9 +33,9 @@ from hierjax.progress import ProgressDisplay
 from hierjax.threads import single_threaded_blas
 from hierjax.trace import abstract_trace
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
+from hierjax.transforms.few import few_parameters
 from hierjax.transforms.gibbs import gibbs_coordinates
 from hierjax.transforms.point import point_coordinates
-from hierjax.transforms.rescale import Rescaled
 from hierjax.validation import validate
 
 METHODS: Mapping[str, type[Any]] = {
@@ -138,7 +138,9 @@ class _Problem:
             return _point_coordinates(self.model, method, self.effects)
         if isinstance(method, Gibbs):
             return _gibbs_coordinates(self.model, method, self.effects)
-        return _for_method(self.coordinates, method)
+        if isinstance(method, Laplace):
+            return few_parameters(self.coordinates, self.model.fn, self.model.data)
+        return self.coordinates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -332,14 +334,6 @@ def _gibbs_coordinates(model: Model, method: Gibbs, effects: Effects) -> Coordin
             'effects="auto".'
         )
     return gibbs_coordinates(model.fn, model.data, updates=method.updates, blocks=method.blocks)
-
-
-def _for_method(coordinates: Coordinates, method: Method) -> Coordinates:
-    """Leave out the scale of positive sites where the method finds one itself."""
-    last = coordinates.stages[-1] if coordinates.stages else None
-    if not isinstance(method, Laplace) or not isinstance(last, Rescaled):
-        return coordinates
-    return dataclasses.replace(coordinates, fn=last.fn, stages=coordinates.stages[:-1])
 
 
 def _prepared(coordinates: Coordinates, data: Mapping[str, Any]) -> dict[str, Any]:

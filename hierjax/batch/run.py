@@ -22,9 +22,11 @@ from hierjax.batch.result import Fitted
 from hierjax.batch.sites import BucketSites
 from hierjax.errors import FileError, HierjaxError, SettingsError
 from hierjax.fit import recorded
+from hierjax.infer.laplace import Laplace
 from hierjax.infer.program import Method
 from hierjax.ragged import Sizes
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
+from hierjax.transforms.few import few_parameters
 
 PREPARED_TOGETHER = 32
 OWN_STRUCTURE = "its rows and groups are structured otherwise than those of the data sets before it"
@@ -108,6 +110,8 @@ def _next_lot(bucket: Bucket, pending: Sequence[int], settings: Settings, note: 
     arguments, arrays = bucket.stacked(pending)
     first = bucket.data(pending[0])
     coordinates = choose_coordinates(bucket.fn, first, settings.effects)
+    if isinstance(settings.method, Laplace):
+        coordinates = few_parameters(coordinates, bucket.fn, first)
     found = {**arguments.rebuild(arrays), **_prepared(coordinates, arguments, arrays)}
     valid = _is_valid(coordinates, found, len(pending))
     valid[0] = True  # if its own coordinates do not hold, none do; the chains will say so
@@ -135,11 +139,14 @@ def _prepared(
 
 
 def _is_valid(coordinates: Coordinates, data: dict[str, Any], count: int) -> np.ndarray:
-    """Whether the prepared data of each data set are numbers."""
+    """Whether the prepared data of each data set are numbers, and no check of theirs is False."""
     valid = np.ones(count, dtype=bool)
     for leaf in jax.tree_util.tree_leaves([data[stage.key] for stage in coordinates.stages]):
-        if np.asarray(leaf).dtype.kind == "f":
-            valid &= ~np.isnan(leaf).reshape(count, -1).any(axis=1)
+        each = np.reshape(leaf, (count, -1))
+        if each.dtype.kind == "f":
+            valid &= ~np.isnan(each).any(axis=1)
+        elif each.dtype.kind == "b":
+            valid &= each.all(axis=1)
     return valid
 
 

@@ -33,11 +33,15 @@ class Approximated:
         Nodes per effect of the quadrature; 1 is Laplace's approximation.
     derivatives
         Order up to which derivatives of the factor are exact.
+    by_importance
+        Whether effects are drawn from their conditional distribution itself, group by group, and
+        not from the Gaussian at their mode.
     """
 
     approximation: Approximation
     order: int = 1
     derivatives: int = 1
+    by_importance: bool = False
     key = APPROXIMATED
     maker = "approximated"
 
@@ -104,7 +108,13 @@ class Approximated:
     def recover(
         self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
-        """Draw the effects from the Gaussian at their mode; every site of the model."""
+        """Draw the effects, given the remaining sites; every site of the model."""
+        if self.by_importance:
+            _, prepared = ready(self, data)
+            plan = self.approximation.plan
+            latents = {name: sites[name] for name in plan.latents}
+            arrays = prepared.pop(APPROXIMATED)
+            return self.placed(self.approximation.draw(key, latents, prepared, arrays), sites, data)
         return self.placed(conditional_draw(self.conditional(sites, data), key), sites, data)
 
     @property

@@ -26,6 +26,7 @@ from hierjax.trace import abstract_trace
 from hierjax.transforms.placement import Placement
 from hierjax.transforms.quadrature import (
     Grid,
+    draw_effects,
     element_groups,
     is_one_factor,
     quadrature,
@@ -160,6 +161,14 @@ class Approximation:
         if grid is not None and prepared.groups is not None:
             value = quadrature(rows, design, plan.layout, mode, prepared.groups, grid)
         return value + jnp.where(mode.converged & prepared.valid, 0.0, jnp.nan), mode
+
+    def draw(self, key: Array, hyper: Values, data: Values, prepared: Prepared) -> Effects:
+        """Draw the effects of each group given the rest, where there is quadrature."""
+        assert prepared.groups is not None
+        rows = rows_of(self.fn, self.plan, hyper, data)
+        design = design_of(rows.predictors, self.plan.layout, prepared.indexes)
+        mode = find_mode(rows.log_density, design, self.plan.layout.structure)
+        return draw_effects(key, rows, design, self.plan.layout, mode, prepared.groups)
 
     def effects(self, hyper: Values, data: Values, mode: Mode) -> dict[str, Array]:
         """Values of the effects at a mode, in the model's units."""

@@ -298,7 +298,7 @@ def test_a_batch_gives_what_each_data_set_gives_alone_and_no_spread_between_grou
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["eight_schools", "sleepstudy", "penicillin", "radon_variable_intercept"]
+    "name", ["eight_schools", "sleepstudy", "penicillin", "radon_variable_intercept", "cbpp"]
 )
 def test_reference_posteriors(name):
     case = CASES[name]
