@@ -118,5 +118,8 @@ KERNELS = {
     "exact draws of scales": Kernel(conjugate, (*ROWS, "half", "weights"), updates="conjugate"),
     "exact draw of a covariance": Kernel(covariance, ROWS, updates="conjugate"),
     "exact draw of a precision matrix": Kernel(precision_matrix, ROWS, updates="conjugate"),
+    "exact draws, effects by factor": Kernel(
+        conjugate, (*ROWS, "half", "weights"), updates="conjugate", blocks="factor"
+    ),
     "effects by factor": Kernel(crossed, (*ROWS, "half"), blocks="factor"),
 }
