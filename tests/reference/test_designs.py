@@ -5,6 +5,8 @@ estimates 1e-3 of lme4's. References are quadrature, posteriors of the reference
 chains of NumPyro's own sampler, see `benchmarks/designs_problems.py`.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,31 @@ def assert_roughly_same(draws, expected):
     for name, moment in expected.items():
         assert abs(np.mean(draws[name]) - moment.mean) < 0.5 * moment.sd, name
         assert np.std(draws[name]) < 2.0 * moment.sd, name
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_topics_are_found_again(nested):
+    """Words of 60 simulated documents; whatever the order of topics, theirs are near the truth."""
+    generator = np.random.default_rng(17)
+    truth = generator.dirichlet([0.3] * 20, size=3)
+    collection = np.repeat(np.arange(4), 15)
+    wholes = generator.dirichlet([1.0] * 3, size=4)
+    shares = np.array([generator.dirichlet(4.0 * wholes[each] + 0.2) for each in collection])
+    counts = np.array([generator.multinomial(150, share @ truth) for share in shares])
+    seen = counts.sum(0) > 0
+    counts, truth = counts[:, seen], truth[:, seen] / truth[:, seen].sum(1, keepdims=True)
+    build = hj.library.nested_topics if nested else hj.library.topics
+    model = build(counts, *([collection] if nested else []), 3)
+    posterior = hj.fit(model, method="svi", seed=SEED, progress=False)
+    assert posterior.info.status == (0,)
+    found = posterior.draws["topic_words"][0].mean(0)
+    gaps = np.abs(found[:, None] - truth[None]).sum(-1) / 2
+    order = min(
+        itertools.permutations(range(3)), key=lambda p: sum(gaps[i, p[i]] for i in range(3))
+    )
+    assert max(gaps[i, order[i]] for i in range(3)) < 0.1
+    estimated = posterior.draws["shares"][0].mean(0)[:, np.argsort(order)]
+    assert np.corrcoef(estimated.ravel(), shares.ravel())[0, 1] > 0.95
 
 
 def test_maximum_likelihood_of_hospitals_is_lme4s():
