@@ -12,7 +12,6 @@ conjecture, made from the class of the prior; it holds if the joint density less
 conditional distribution is the same at several values of v, which is tried before it is used.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpyro import distributions as dist
 
 from hierjax.arguments import Arguments
 from hierjax.compiler import compile_for
@@ -28,6 +26,7 @@ from hierjax.effects import run_placed
 from hierjax.effects.values import some_value
 from hierjax.trace import ModelTrace, abstract_trace
 from hierjax.trace_recorder import unwrapped
+from hierjax.transforms.conjugate_families import FAMILIES, Evidence, Family
 
 TOLERANCE = 1e-8  # of the largest log density, in float64
 TRIES = 4
@@ -40,38 +39,6 @@ class Exact(NamedTuple):
 
     site: str
     family: str
-
-
-class Evidence(NamedTuple):
-    """What other sites say of variances w: n and S of  -n/2 log w - S / (2 w)."""
-
-    count: Any
-    squares: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """One kind of conditional distribution.
-
-    Attributes
-    ----------
-    read
-        Parameters of a prior (without wrappers) of this family; None for any other.
-    power
-        The variance is the site to this power: 1 for a variance, 2 for an sd, -1 for a precision.
-    matrix
-        Whether it is a covariance or precision matrix.
-    log_density
-        Of a value given parameters and evidence, up to a constant.
-    draw
-        Draw given a key, parameters, evidence and the present value.
-    """
-
-    read: Callable[[Any], tuple[Any, ...] | None]
-    power: int
-    matrix: bool
-    log_density: Callable[[tuple[Any, ...], Evidence, Array], Array]
-    draw: Callable[[Array, tuple[Any, ...], Evidence, Array], Array]
 
 
 def find_exact(
@@ -113,7 +80,7 @@ def exact_draw(
     """
     family, value = FAMILIES[exact.family], jnp.asarray(values[exact.site])
     parameters = _parameters(family, _prior(fn, exact.site, values, data), value)
-    evidence = _evidence(family, _others(fn, exact.site, values, data), value)
+    evidence = evidence_of(family, others_of(fn, exact.site, values, data), value)
     return family.draw(key, parameters, evidence, value)
 
 
@@ -151,7 +118,7 @@ def _densities(
     return run_placed(fn, {}, {}, values, data, whitened=False).log_densities
 
 
-def _others(
+def others_of(
     fn: Callable[..., Any], name: str, values: Values, data: Mapping[str, Any]
 ) -> Callable[[Array], Array]:
     """Log density of all other sites as a function of one."""
@@ -176,7 +143,7 @@ def _parameters(family: Family, prior: Any, value: Array) -> tuple[Any, ...]:
     return tuple(jnp.broadcast_to(each, value.shape) for each in parameters)
 
 
-def _evidence(family: Family, others: Callable[[Array], Array], value: Array) -> Evidence:
+def evidence_of(family: Family, others: Callable[[Array], Array], value: Array) -> Evidence:
     """Read n and S off the slopes at the variance w and at 2 w."""
     slope, factor = jax.grad(others), 2.0 ** (1.0 / family.power)
     first, second = slope(value), slope(factor * value)
@@ -223,10 +190,10 @@ def _compare(
 ) -> tuple[Array, Array]:
     """Joint less conditional log density at several values, and the joint ones."""
     family, value = FAMILIES[exact.family], values[exact.site]
-    others = _others(fn, exact.site, values, data)
-    typical = _typical(family, _evidence(family, others, value))
+    others = others_of(fn, exact.site, values, data)
+    typical = _typical(family, evidence_of(family, others, value))
     tries = jax.vmap(lambda each: _near(family, typical, each))(noise)
-    evidence = _evidence(family, others, tries[0])
+    evidence = evidence_of(family, others, tries[0])
     parameters = _parameters(family, _prior(fn, exact.site, values, data), value)
 
     def at(value: Array) -> tuple[Array, Array]:
@@ -260,104 +227,3 @@ def _near(family: Family, typical: Array, noise: Array) -> Array:
         return typical * jnp.exp(0.5 * noise)
     root = jnp.linalg.cholesky(typical) @ (jnp.eye(len(typical)) + 0.3 * noise)
     return root @ root.T
-
-
-def _read_inverse_gamma(prior: Any) -> tuple[Any, ...] | None:
-    return (prior.concentration, prior.rate) if type(prior) is dist.InverseGamma else None
-
-
-def _read_gamma(prior: Any) -> tuple[Any, ...] | None:
-    if type(prior) in (dist.Gamma, dist.Chi2):
-        return prior.concentration, prior.rate
-    return (1.0, prior.rate) if type(prior) is dist.Exponential else None
-
-
-def _read_half_t(prior: Any) -> tuple[Any, ...] | None:
-    if type(prior) is dist.HalfCauchy:
-        return 1.0, prior.scale
-    if type(prior) is dist.LeftTruncatedDistribution:
-        if isinstance(prior.low, jax.core.Tracer) or np.any(np.asarray(prior.low) != 0):
-            return None
-    elif type(prior) is not dist.FoldedDistribution:
-        return None
-    if type(prior.base_dist) is dist.Cauchy:
-        return 1.0, prior.base_dist.scale
-    if type(prior.base_dist) is dist.StudentT:
-        return prior.base_dist.df, prior.base_dist.scale
-    return None
-
-
-def _read_inverse_wishart(prior: Any) -> tuple[Any, ...] | None:
-    if type(prior) is not dist.InverseWishart or prior.batch_shape:
-        return None
-    return prior.concentration, prior.scale_matrix
-
-
-def _read_wishart(prior: Any) -> tuple[Any, ...] | None:
-    if type(prior) is not dist.Wishart or prior.batch_shape:
-        return None
-    return prior.concentration, prior.rate_matrix
-
-
-def _draw_half_t(
-    key: Array, parameters: tuple[Any, ...], evidence: Evidence, value: Array
-) -> Array:
-    """Draw through the mixture v^2 | a ~ IG(nu/2, nu/a), a ~ IG(1/2, 1/A^2) (Wand et al. 2011)."""
-    (freedom, scale), (first, second) = parameters, jax.random.split(key)
-    mixing = dist.InverseGamma(0.5 * (freedom + 1.0), freedom / value**2 + 1.0 / scale**2).sample(
-        first
-    )
-    variance = dist.InverseGamma(
-        0.5 * (freedom + evidence.count), freedom / mixing + 0.5 * evidence.squares
-    ).sample(second)
-    return jnp.sqrt(variance)
-
-
-def _log_half_t(parameters: tuple[Any, ...], evidence: Evidence, value: Array) -> Array:
-    freedom, scale = parameters
-    prior = -0.5 * (freedom + 1.0) * jnp.log1p(value**2 / (freedom * scale**2))
-    return prior - evidence.count * jnp.log(value) - 0.5 * evidence.squares / value**2
-
-
-def _conjugate(
-    read: Callable[[Any], tuple[Any, ...] | None],
-    power: int,
-    posterior: Callable[..., dist.Distribution],
-    *,
-    matrix: bool = False,
-) -> Family:
-    """Return a family whose conditional distribution is a distribution of NumPyro."""
-
-    def log_density(parameters: tuple[Any, ...], evidence: Evidence, value: Array) -> Array:
-        return jnp.asarray(posterior(*parameters, *evidence).log_prob(value))
-
-    def draw(key: Array, parameters: tuple[Any, ...], evidence: Evidence, value: Array) -> Array:
-        del value
-        return jnp.asarray(posterior(*parameters, *evidence).sample(key))
-
-    return Family(read, power, matrix, log_density, draw)
-
-
-FAMILIES: Mapping[str, Family] = {
-    "inverse gamma": _conjugate(
-        _read_inverse_gamma,
-        1,
-        lambda shape, scale, n, s: dist.InverseGamma(shape + 0.5 * n, scale + 0.5 * s),
-    ),
-    "gamma": _conjugate(
-        _read_gamma, -1, lambda shape, rate, n, s: dist.Gamma(shape + 0.5 * n, rate + 0.5 * s)
-    ),
-    "half t": Family(_read_half_t, 2, False, _log_half_t, _draw_half_t),
-    "inverse Wishart": _conjugate(
-        _read_inverse_wishart,
-        1,
-        lambda freedom, scale, n, s: dist.InverseWishart(freedom + n, scale_matrix=scale + s),
-        matrix=True,
-    ),
-    "Wishart": _conjugate(
-        _read_wishart,
-        -1,
-        lambda freedom, rate, n, s: dist.Wishart(freedom + n, rate_matrix=rate + s),
-        matrix=True,
-    ),
-}

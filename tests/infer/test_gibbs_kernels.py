@@ -15,7 +15,7 @@ import pytest
 from numpyro import handlers
 
 from hierjax.arguments import Arguments
-from hierjax.infer.gibbs import _Sampler
+from hierjax.infer.gibbs_sweep import Sampler
 from hierjax.transforms.gibbs import gibbs_coordinates
 from tests.helpers import effective_sample_size
 from tests.infer.gibbs_models import KERNELS
@@ -55,7 +55,7 @@ def by_turns(kernel, data, key):
     """Test functions along chains of turns, shape (chain, step, function)."""
     coordinates = gibbs_coordinates(kernel.fn, data, updates=kernel.updates, blocks=kernel.blocks)
     prepared = coordinates.prepare(data)
-    sampler, arguments = _Sampler.of(coordinates.fn, prepared), Arguments.of(prepared)
+    sampler, arguments = Sampler.of(coordinates.fn, prepared), Arguments.of(prepared)
 
     def arrays(y):
         return arguments.arrays(coordinates.prepare({**data, "y": y}))

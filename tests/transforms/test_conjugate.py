@@ -11,7 +11,8 @@ from scipy import stats
 import hierjax as hj
 from hierjax.effects.values import some_value
 from hierjax.trace import abstract_trace
-from hierjax.transforms.conjugate import FAMILIES, Exact, _evidence, _others, exact_draw, find_exact
+from hierjax.transforms.conjugate import Exact, evidence_of, exact_draw, find_exact, others_of
+from hierjax.transforms.conjugate_families import FAMILIES
 from tests.infer.gibbs_models import KERNELS
 from tests.transforms import cases
 
@@ -126,10 +127,10 @@ def test_evidence_of_test_scores_is_counts_and_sums_of_squares():
     values = {s.name: some_value(s) for s in trace.sites.values() if s.kind == "latent"}
     values |= {"mu": np.array(2.0), "theta": generator.normal(size=4)}
     family = FAMILIES["inverse gamma"]
-    of_groups = _evidence(family, _others(model.fn, "tau2", values, data), jnp.asarray(1.3))
+    of_groups = evidence_of(family, others_of(model.fn, "tau2", values, data), jnp.asarray(1.3))
     np.testing.assert_allclose(of_groups.count, 4, rtol=1e-10)
     np.testing.assert_allclose(of_groups.squares, np.sum((values["theta"] - 2.0) ** 2), rtol=1e-10)
-    of_rows = _evidence(family, _others(model.fn, "sigma2", values, data), jnp.asarray(0.4))
+    of_rows = evidence_of(family, others_of(model.fn, "sigma2", values, data), jnp.asarray(0.4))
     residual = data["y"] - values["theta"][data["group"]]
     np.testing.assert_allclose(of_rows.count, 12, rtol=1e-10)
     np.testing.assert_allclose(of_rows.squares, np.sum(residual**2), rtol=1e-10)
