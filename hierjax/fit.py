@@ -137,7 +137,8 @@ class _Problem:
         if isinstance(method, EmpiricalBayes):
             return _point_coordinates(self.model, method, self.effects)
         if isinstance(method, Gibbs):
-            return _gibbs_coordinates(self.model, method, self.effects)
+            model, settings = self.model, (method.updates, method.blocks)
+            return gibbs_coordinates(model.fn, model.data, self.effects, *settings)
         if isinstance(method, Laplace):
             return few_parameters(self.coordinates, self.model.fn, self.model.data)
         return self.coordinates
@@ -325,15 +326,6 @@ def _point_coordinates(model: Model, method: EmpiricalBayes, effects: Effects) -
             'method "empirical_bayes" integrates all group effects out: leave effects="auto".'
         )
     return point_coordinates(model.fn, model.data, method.kind, method.order)
-
-
-def _gibbs_coordinates(model: Model, method: Gibbs, effects: Effects) -> Coordinates:
-    if effects != "auto":
-        raise SettingsError(
-            'method "gibbs" draws all group effects from their conditional distribution: leave '
-            'effects="auto".'
-        )
-    return gibbs_coordinates(model.fn, model.data, updates=method.updates, blocks=method.blocks)
 
 
 def _prepared(coordinates: Coordinates, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from hierjax.batch.sites import KEEP
 from hierjax.errors import HierjaxError, SettingsError
 from hierjax.fit import DTYPES, as_method
 from hierjax.infer.empirical_bayes import EmpiricalBayes
-from hierjax.infer.gibbs import Gibbs
 from hierjax.infer.program import Method
 from hierjax.model import Model
 from hierjax.progress import ProgressDisplay
@@ -155,11 +154,6 @@ def _settings(
             'method "empirical_bayes" has no batches yet: a batch keeps draws, and no estimates. '
             "For data sets of one shape use jax.vmap(hierjax.maximise(model)) over stacked data; "
             "for others hierjax.fit in a loop, which compiles once for each shape."
-        )
-    if isinstance(chosen, Gibbs):
-        raise SettingsError(
-            'method "gibbs" has no batches. Use method="laplace", whose data sets do not wait for '
-            "one another, or hierjax.fit in a loop, which compiles once for each shape."
         )
     return Settings(chosen, effects, keep, seed, chunk, budget, retries, executor=executor)
 

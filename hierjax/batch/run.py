@@ -22,11 +22,13 @@ from hierjax.batch.result import Fitted
 from hierjax.batch.sites import BucketSites
 from hierjax.errors import FileError, HierjaxError, SettingsError
 from hierjax.fit import recorded
+from hierjax.infer.gibbs import Gibbs
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.program import Method
 from hierjax.ragged import Sizes
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
 from hierjax.transforms.few import few_parameters
+from hierjax.transforms.gibbs import gibbs_coordinates
 
 PREPARED_TOGETHER = 32
 OWN_STRUCTURE = "its rows and groups are structured otherwise than those of the data sets before it"
@@ -109,9 +111,7 @@ def _next_lot(bucket: Bucket, pending: Sequence[int], settings: Settings, note: 
     """
     arguments, arrays = bucket.stacked(pending)
     first = bucket.data(pending[0])
-    coordinates = choose_coordinates(bucket.fn, first, settings.effects)
-    if isinstance(settings.method, Laplace):
-        coordinates = few_parameters(coordinates, bucket.fn, first)
+    coordinates = _coordinates(bucket.fn, first, settings)
     found = {**arguments.rebuild(arrays), **_prepared(coordinates, arguments, arrays)}
     valid = _is_valid(coordinates, found, len(pending))
     valid[0] = True  # if its own coordinates do not hold, none do; the chains will say so
@@ -127,6 +127,15 @@ def _next_lot(bucket: Bucket, pending: Sequence[int], settings: Settings, note: 
         )
     spec = Spec(coordinates, choice.method, arguments, sites.kept, sites.summarised)
     return Lot(places, spec, leaves, sites, note, choice.reason)
+
+
+def _coordinates(fn: Callable[..., Any], data: dict[str, Any], settings: Settings) -> Coordinates:
+    """Coordinates in which the method works."""
+    method = settings.method
+    if isinstance(method, Gibbs):
+        return gibbs_coordinates(fn, data, settings.effects, method.updates, method.blocks)
+    coordinates = choose_coordinates(fn, data, settings.effects)
+    return few_parameters(coordinates, fn, data) if isinstance(method, Laplace) else coordinates
 
 
 def _prepared(

@@ -9,14 +9,14 @@ import jax
 from hierjax.arguments import Arguments
 from hierjax.compiler import compile_for
 from hierjax.effects import gaussian_sites
-from hierjax.errors import ModelError
+from hierjax.errors import ModelError, SettingsError
 from hierjax.linalg import Structure
 from hierjax.linalg.parts import Part, parts_of
 from hierjax.linalg.shared import Sharing, sharing_of
 from hierjax.trace import ModelTrace, abstract_trace
 from hierjax.transforms.blocks import Block, ByFactor, Jointly
 from hierjax.transforms.conjugate import Exact, find_exact
-from hierjax.transforms.coordinates import Coordinates
+from hierjax.transforms.coordinates import Coordinates, Effects
 from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.integrate_plan import Plan, make_plan
 from hierjax.transforms.noncentre import group_effects
@@ -29,7 +29,7 @@ JOINT, IN_TURN, SLICED, EXACT = "drawn together", "drawn by factor", "sliced", "
 def gibbs_coordinates(
     fn: Callable[..., Any],
     data: Mapping[str, Any],
-    *,
+    effects: Effects = "auto",
     updates: str = "collapsed",
     blocks: str = "auto",
 ) -> Coordinates:
@@ -39,6 +39,8 @@ def gibbs_coordinates(
     ----------
     fn, data
         NumPyro function and its (concrete) arguments.
+    effects
+        "auto": there is one way only to treat effects.
     updates
         "collapsed": other sites than the effects are updated with effects integrated out.
         "conjugate": those whose distribution given all others is known are drawn from it.
@@ -49,7 +51,14 @@ def gibbs_coordinates(
     ------
     ModelError
         Group effects are not normal given the rest, or `blocks` cannot be had.
+    SettingsError
+        Another treatment of effects is asked for.
     """
+    if effects != "auto":
+        raise SettingsError(
+            'method "gibbs" draws all group effects from their conditional distribution: leave '
+            'effects="auto".'
+        )
     trace = abstract_trace(fn, data)
     plan = _plan(fn, data, trace)
     exact = find_exact(fn, data, plan.latents) if updates == "conjugate" else ()

@@ -176,11 +176,6 @@ def test_settings_are_checked(option, message):
         hj.Gibbs(**option)
 
 
-def test_batches_are_refused():
-    with pytest.raises(SettingsError, match='method "gibbs" has no batches'):
-        hj.fit_many(SCORES, [dict(SCORES.data)], method="gibbs")
-
-
 def test_blocks_of_a_crossed_model():
     """Each part updates the sites it depends on; the smallest one, what no effect depends on."""
     kernel = KERNELS["effects by factor"]
@@ -300,6 +295,41 @@ def test_sampler_is_the_same_as_a_pure_function():
     np.testing.assert_allclose(many.sites["theta"][0], post.draws["theta"], rtol=1e-6)
     shift = np.mean(many.sites["theta"][1]) - np.mean(many.sites["theta"][0])
     assert 5.0 < shift < 11.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("updates", gibbs.UPDATES)
+def test_calibration_on_simulated_data(updates):
+    """All chains of all data sets in one program; also what a batch makes of the method."""
+    y, batch = dyestuff()
+    model = hj.library.test_scores(
+        y, batch, sigma2_shape=3.0, tau2_shape=3.0, mu_mean=0.0, mu_sd=1.0,
+        sigma2_scale=2.0, tau2_scale=2.0,
+    )  # fmt: skip
+    settings = hj.Gibbs(chains=1, warmup=100, draws=400, updates=updates)
+    found = hj.sbc(model, method=settings, simulations=300, progress=False)
+    assert found.ok, found.verdict
+
+
+@pytest.mark.slow
+def test_a_batch_of_data_sets_of_unequal_sizes():
+    generator = np.random.default_rng(2)
+    sets = []
+    for rows in (40, 52, 47):
+        group = np.arange(rows) % 6
+        y = generator.normal(size=6)[group] + generator.normal(size=rows)
+        sets.append({"y": y, "group": group.astype(str)})
+    model = hj.formula("y ~ 1 + (1 | group)", sets[0])
+    settings = hj.Gibbs(chains=2, warmup=100, draws=500)
+    batch = hj.fit_many(model, sets, method=settings, progress=False)
+    assert [batch[place].info.method for place in range(3)] == ["gibbs"] * 3
+    for place, table in enumerate(sets):
+        alone = hj.fit(model.with_data(table), method=settings, progress=False)
+        for site in ("sd_group", "sigma", "b_Intercept"):
+            x, z = batch[place].draws[site], alone.draws[site]
+            sizes = effective_sample_size(x, "mean"), effective_sample_size(z, "mean")
+            error = np.hypot(x.std() / sizes[0] ** 0.5, z.std() / sizes[1] ** 0.5)
+            assert abs(x.mean() - z.mean()) < 4 * error, (place, site)
 
 
 @pytest.mark.slow
