@@ -83,8 +83,8 @@ def _row(name: str | None) -> Dataset:
     if name is None:
         raise UnknownDatasetError(f"Which data set? load_data(name) knows {listed}.")
     near = difflib.get_close_matches(str(name).lower(), DATASETS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownDatasetError(f"There is no data set {name!r}.{hint} Packaged are {listed}.")
+    hint = f"Did you mean {near[0]!r}?" if near else f"Packaged are {listed}."
+    raise UnknownDatasetError(f"There is no data set {name!r}. {hint}")
 
 
 def _checked_bytes(row: Dataset) -> bytes:

@@ -268,8 +268,7 @@ DESIGNS: dict[str, Dataset] = {
         file="california_schools.csv.gz",
         sha256="4e5725e7f2f4b69a42cb93fcb19171a77746e1e7cc7018c40a1be6e363bf9975",
         rows=6194,
-        structure="6194 schools of 3 types in 57 counties: all of them, of which two "
-        "samples are marked",
+        structure="6194 schools of 3 types in 57 counties, two samples marked",
         description="Schools of California that met their target of growth in 2000, and two "
         "samples of 200.",
         source="Debian package r-cran-survey 4.1-1-1 (apipop, with what apistrat and "

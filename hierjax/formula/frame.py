@@ -166,7 +166,7 @@ def _plain_or_missing(name: str, column: "pd.Series") -> Any:
     missing = np.asarray(column.isna())
     if not missing.any():
         return _plain(name, column)
-    present = _plain(name, column[~missing])
+    present = _plain(name, column.loc[~missing])
     if isinstance(present, pd.Categorical):
         codes = np.full(len(column), -1)
         codes[~missing] = present.codes

@@ -197,7 +197,7 @@ def _recentre_plan(
     except ModelError as error:
         if not isinstance(fn, Integrated):
             raise
-        integrated = ", ".join(map(repr, fn.fixed_plan.by_name))
+        integrated = ", ".join(map(repr, fn.taken(data)))
         raise ModelError(
             f"{', '.join(map(repr, wanted))} cannot be recentred with {integrated} integrated out: "
             "what is left of the likelihood is no sum over rows. Recentre both, or make one "

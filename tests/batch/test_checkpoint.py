@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hierjax as hj
-from hierjax.batch import run
+from hierjax.batch import jobs
 from hierjax.batch.chunks import LANES
 from hierjax.errors import FileError
 from tests import models
@@ -46,13 +46,13 @@ def chunks(folder):
 def counting(monkeypatch):
     """Count the chunks that are computed, not read."""
     computed = []
-    original = run.run_chunk
+    original = jobs.run_chunk
 
     def counted(*arguments, **options):
         computed.append(1)
         return original(*arguments, **options)
 
-    monkeypatch.setattr(run, "run_chunk", counted)
+    monkeypatch.setattr(jobs, "run_chunk", counted)
     return computed
 
 
