@@ -83,6 +83,7 @@ def test_auto_draws_what_its_method_draws_and_says_which():
     assert "chosen" not in same.report()
 
 
+@pytest.mark.slow
 def test_nuts_follows_poor_weights(tmp_path):
     model = hj.Model(beside_a_funnel, {**SCHOOLS, "width": 3.0})
     alone = hj.fit(model, method="laplace", progress=False)

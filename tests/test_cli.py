@@ -228,6 +228,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, seconds):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_one_fit_for_each_value_of_a_column(monkeypatch, capsys, tmp_path):
     """Places of unequal size, one with a single group; the second start fits nothing again."""
     generator = np.random.default_rng(0)

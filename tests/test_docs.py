@@ -11,8 +11,9 @@ from tests.docs_blocks import LANGUAGES, ROOT, TAGS, Runner, blocks_of, comparab
 
 PAGES = pages()
 QUICK_START = PAGES[0]
-LONG = [  # pages of designs: a dozen fits of real data, which run with the slow suites
-    pytest.param(page, marks=[pytest.mark.slow] if page.parent.name == "designs" else [])
+SLOW = ("designs", "calibration.md")  # many fits of real data, which run with the slow suites
+LONG = [
+    pytest.param(page, marks=[pytest.mark.slow] if {page.parent.name, page.name} & {*SLOW} else [])
     for page in PAGES
 ]
 SAVED_FIRST = "radon.nc"  # the posterior that the quick start saves and later pages load

@@ -120,6 +120,7 @@ def verdicts(calibration):
     return {finding.title: finding.verdict for finding in calibration.findings}
 
 
+@pytest.mark.slow
 def test_exact_draws_are_calibrated(exact):
     assert exact.ok, str(exact)
     assert str(exact).endswith("smaller errors may go unseen.")
@@ -134,6 +135,7 @@ def test_exact_draws_are_calibrated(exact):
     ]
 
 
+@pytest.mark.slow
 def test_ranks_are_those_of_the_true_values(exact):
     """Counted again from the posterior of one simulation, whose data are made again."""
     place, key = 5, jax.random.fold_in(jax.random.key(0), 5)
@@ -202,6 +204,7 @@ def test_failures_are_counted_and_leave_the_others_calibrated():
     assert f"Without ranks: {failed.sum()} failed; most often: the method stopped" in str(found)
 
 
+@pytest.mark.slow
 def test_small_pieces_give_the_same_ranks(exact):
     found = calibrate(budget=40_000, simulations=70)
     for name, values in found.transforms.items():
@@ -428,3 +431,55 @@ def test_options_out_of_range_are_refused(what):
         hj.sbc(SIMPLE, progress=False, **options)
     with pytest.raises(SettingsError, match=r"must be a hierjax.Model"):
         hj.sbc("y ~ x", progress=False)
+
+
+# -- methods on hierarchical models: slow ----------------------------------------------------------
+
+
+def varying(y, x, group, num_groups):
+    slope = numpyro.sample("slope", dist.Normal(0.0, 1.0))
+    sd = numpyro.sample("sd", dist.HalfNormal(1.0))
+    with numpyro.plate("group", num_groups):
+        effect = numpyro.sample("effect", dist.Normal(0.0, sd))
+    sigma = numpyro.sample("sigma", dist.HalfNormal(1.0))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Normal(effect[group] + slope * x, sigma), obs=y)
+
+
+def counted(y, group, num_groups):
+    sd = numpyro.sample("sd", dist.HalfNormal(1.0))
+    mu = numpyro.sample("mu", dist.Normal(0.5, 1.0))
+    with numpyro.plate("group", num_groups):
+        effect = numpyro.sample("effect", dist.Normal(mu, sd))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Poisson(jnp.exp(effect[group])), obs=y)
+
+
+ROWS = {"group": np.arange(30) % 6, "num_groups": 6}
+GAUSSIAN = hj.Model(varying, {"y": np.zeros(30), "x": np.linspace(-1, 1, 30), **ROWS})
+COUNTS = hj.Model(counted, {"y": np.zeros(30, int), **ROWS})
+SHORT = hj.NUTS(chains=2, warmup=300, draws=300)
+SAMPLED = {
+    "gaussian, auto": (GAUSSIAN, "auto", "auto"),
+    "gaussian, NUTS integrated": (GAUSSIAN, SHORT, "integrate"),
+    "gaussian, NUTS recentred": (GAUSSIAN, SHORT, "recentre"),
+    "counts, NUTS recentred": (COUNTS, SHORT, "recentre"),
+    "counts, NUTS non-centred": (COUNTS, SHORT, "noncentred"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", SAMPLED)
+def test_methods_are_calibrated(what):
+    model, method, effects = SAMPLED[what]
+    found = hj.sbc(model, method, effects=effects, simulations=300, progress=False, coverage=0.999)
+    assert all(finding.ok for finding in found.findings), str(found)
+    assert found.not_ranked <= 6, str(found)
+
+
+@pytest.mark.slow
+def test_mean_field_is_found_too_narrow():
+    model = hj.Model(models.known_variances, DATA)
+    found = hj.sbc(model, hj.SVI(), effects="centred", simulations=200, progress=False)
+    assert "too narrow" in verdicts(found)["mu"], str(found)
+    assert found.method == "svi"

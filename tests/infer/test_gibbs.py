@@ -75,6 +75,7 @@ def scores():
     return hj.fit(SCORES, method="gibbs", progress=False)
 
 
+@pytest.mark.slow
 def test_test_scores_have_the_means_of_quadrature(scores):
     expected = by_quadrature(SCORES)
     for name, draws in of_scores(scores).items():

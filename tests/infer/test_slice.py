@@ -28,6 +28,7 @@ def runner(log_density, coordinates, steps=STEPS, chains=CHAINS):
     return jax.jit(run)
 
 
+@pytest.mark.slow
 def test_any_width_gives_the_distribution():
     """A skewed density, a bounded one, and one coordinate that stays; widths decide on cost."""
 

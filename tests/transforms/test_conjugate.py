@@ -119,6 +119,7 @@ def test_shared_and_hierarchical_parameters():
     assert found(model, GROUPED) == {"rate": "gamma", "variance": "inverse gamma"}
 
 
+@pytest.mark.slow
 def test_evidence_of_test_scores_is_counts_and_sums_of_squares():
     model = hj.library.test_scores(np.arange(12.0) ** 1.5, np.arange(12) % 4)
     data = dict(model.data)
