@@ -45,24 +45,33 @@ def smallest_tail(values: np.ndarray) -> np.ndarray:
     values
         A sample in each column, (count, samples).
     """
-    lower, upper = _tails(len(values))
-    below, place = counts_below(values.T), np.arange(STEPS - 1)
-    return np.minimum(lower[below, place], upper[below, place]).min(axis=1)
+    below = counts_below(values.T)
+    lower, upper = _tails(below, len(values))
+    return np.minimum(lower, upper).min(axis=1)
 
 
 def limits(count: int, tail: float) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest count below each place whose tails both exceed `tail`."""
-    lower, upper = _tails(count)
-    return np.argmax(lower > tail, axis=0), count - np.argmax(upper[::-1] > tail, axis=0)
+    zero, all_of_them = np.full(STEPS - 1, -1), np.full(STEPS - 1, count + 1)
+    outside, inside = zero, all_of_them - 1
+    while np.any(inside - outside > 1):  # the least count that is not too small
+        middle = (outside + inside) // 2
+        good = _tails(middle, count)[0] > tail
+        outside, inside = np.where(good, outside, middle), np.where(good, middle, inside)
+    low = inside
+    inside, outside = zero + 1, all_of_them
+    while np.any(outside - inside > 1):  # the largest that is not too large
+        middle = (outside + inside) // 2
+        good = _tails(middle, count)[1] > tail
+        inside, outside = np.where(good, middle, inside), np.where(good, outside, middle)
+    return low, inside
 
 
-@functools.lru_cache(maxsize=4)
-def _tails(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of as few, and of as many, below each place; (count + 1, places)."""
-    every = np.arange(count + 1)[:, None]
-    lower = special.bdtr(every, count, places())
-    upper = np.vstack([np.ones(STEPS - 1), special.bdtrc(every[:-1], count, places())])
-    return lower, upper
+def _tails(below: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of as few as `below`, and of as many, at each place; (..., places)."""
+    lower = special.bdtr(below, count, places())
+    upper = special.bdtrc(np.maximum(below - 1, 0), count, places())
+    return lower, np.where(below > 0, upper, 1.0)
 
 
 def stays_inside(count: int, tail: float) -> float:
@@ -146,8 +155,6 @@ class Pooled:
 
     def p_value(self) -> float:
         """Probability of a uniform sample of that size that strays as far; approximate."""
-        lower, upper = _tails(self.size)
         below = np.rint((self.curve + places()) * self.size).astype(int)
-        place = np.arange(STEPS - 1)
-        tail = np.minimum(lower[below, place], upper[below, place]).min()
+        tail = np.minimum(*_tails(below, self.size)).min()
         return 1.0 - stays_inside(self.size, float(tail))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hierjax import checks
+from hierjax.diagnostics_uniform import band, places
 from hierjax.draws import FitInfo
 from hierjax.errors import ModelError
 from hierjax.level_rows import choose_grouping, group_of_rows, groupings
@@ -26,6 +27,7 @@ SHOWN = 50  # replicated data sets drawn as curves
 MOST_DRAWS = 1000
 MOST_LABELS = 60
 COVER = (0.05, 0.95)
+LARGEST_BAND = 10_000
 
 
 def _sd(values: np.ndarray) -> np.ndarray:
@@ -145,8 +147,9 @@ def plot_pit(
     axes = figure.subplots()
     place = np.linspace(0.0, 1.0, 201)
     counts = np.searchsorted(np.sort(transforms), place, side="right") / len(transforms)
-    low, high = _uniform_band(len(transforms), place)
-    axes.fill_between(place, low, high, color=SKY, alpha=0.35, linewidth=0, label="90% band")
+    size = min(len(transforms), LARGEST_BAND)  # wider ones shrink by the root of their size
+    low, high = (each * np.sqrt(size / len(transforms)) for each in band(size, 0.9))
+    axes.fill_between(places(), low, high, color=SKY, alpha=0.35, linewidth=0, label="90% band")
     axes.axhline(0.0, color=FAINT, linewidth=0.8, linestyle="--")
     axes.step(place, counts - place, where="post", color=BLUE, linewidth=1.4, label=site)
     style(
@@ -179,26 +182,6 @@ def _observed(model: Model, site: str) -> np.ndarray:
     if argument is None:
         raise ModelError(f"the observed values of {site!r} are no data argument of the model.")
     return np.asarray(model.data[argument], dtype=float).ravel()
-
-
-def _uniform_band(count: int, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Band that holds the whole difference of an empirical uniform distribution in 90% of cases.
-
-    Pointwise binomial limits, at the level at which simulated uniform samples stay inside
-    (Sailynoja, Burkner and Vehtari 2022, doi:10.1007/s11222-022-10090-6).
-    """
-    from scipy.stats import binom
-
-    generator = np.random.default_rng(0)
-    inner = place[1:-1]
-    samples = np.sort(generator.uniform(size=(500, count)), axis=1)
-    ecdf = np.stack([np.searchsorted(sample, inner, side="right") for sample in samples])
-    tails = np.minimum(binom.cdf(ecdf, count, inner), binom.sf(ecdf - 1, count, inner))
-    level = np.quantile(tails.min(axis=1), 0.1)
-    low, high = binom.ppf(level, count, inner), binom.isf(level, count, inner)
-    pad = [[0.0], [0.0]]
-    lower, upper = (np.concatenate([pad[0], each / count - inner, pad[1]]) for each in (low, high))
-    return lower, upper
 
 
 def _distributions(axes: "Axes", observed: np.ndarray, replicated: np.ndarray, site: str) -> None:

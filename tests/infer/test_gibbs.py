@@ -137,7 +137,7 @@ def test_other_treatments_of_effects_are_refused():
 
 def test_factors_cannot_take_turns_where_rows_cannot_be_summed():
     data = {"y": np.arange(12.0), "group": np.arange(12) % 4, "half": np.arange(12) % 3}
-    with pytest.raises(ModelError, match=r'blocks="factor" needs one Normal response .* "auto"'):
+    with pytest.raises(ModelError, match=r'blocks="factor" needs one Normal response .*="auto"'):
         gibbs_coordinates(crossed_unequal_scales, data, blocks="factor")
 
 
