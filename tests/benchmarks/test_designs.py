@@ -85,7 +85,7 @@ def test_rows_are_kept_and_replaced(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(
-    not designs.SAMPLED.exists(), reason="made by python -m benchmarks.designs --sample"
+    not designs.SAMPLED.exists(), reason="made by python -m benchmarks.designs --reference"
 )
 def test_references_that_were_sampled_mixed():
     kept = json.loads(designs.SAMPLED.read_text())
