@@ -10,7 +10,7 @@ from hierjax import errors, library
 from hierjax.batch.result import Batch
 from hierjax.compare import compare
 from hierjax.datasets import datasets, load_data
-from hierjax.fit import fit, sampler
+from hierjax.fit import fit
 from hierjax.fit_many import fit_many
 from hierjax.formula import Variance, formula
 from hierjax.groups import encode, take
@@ -24,6 +24,7 @@ from hierjax.model import Model
 from hierjax.posterior import Posterior, load
 from hierjax.predict import prior_predict
 from hierjax.predict_result import Prediction
+from hierjax.sampler import sampler
 from hierjax.sbc import sbc
 from hierjax.sbc_result import Calibration
 from hierjax.transforms.integrate import integrate, recover

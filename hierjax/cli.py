@@ -113,6 +113,7 @@ def fit(
     weights: Annotated[str | None, typer.Option(help="Column with weights.")] = None,
     offset: Annotated[str | None, typer.Option(help="Column with an offset.")] = None,
     known_sd: Annotated[str | None, typer.Option(help="Column with known errors.")] = None,
+    censored: Annotated[str | None, typer.Option(help="Column with none, left or right.")] = None,
     by: Annotated[
         str | None,
         typer.Option(help="Fit each value of this column by itself, all in one batch."),
@@ -124,7 +125,13 @@ def fit(
     """
     import hierjax
 
-    columns = {"trials": trials, "weights": weights, "offset": offset, "known_sd": known_sd}
+    columns = {
+        "trials": trials,
+        "weights": weights,
+        "offset": offset,
+        "known_sd": known_sd,
+        "censored": censored,
+    }
     given: dict[str, Any] = {name: column for name, column in columns.items() if column is not None}
     table = read_table(data)
     model = hierjax.formula(formula, table, family=family, **given)
@@ -164,7 +171,7 @@ def _fit_by(
 
 def _method(name: MethodName, given: dict[str, Any]) -> "Method":
     """Return the settings of a method; "auto" with settings of NUTS is NUTS."""
-    from hierjax.fit import METHODS
+    from hierjax.methods import METHODS
 
     kind = METHODS["nuts" if given and name is MethodName.auto else name]
     foreign = [option for option in given if option not in kind.__dataclass_fields__]

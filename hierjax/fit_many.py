@@ -12,15 +12,17 @@ import numpy as np
 from hierjax import checks
 from hierjax.batch.bucket import Bucket, make_buckets
 from hierjax.batch.check import check_all, support_error, unsupported
-from hierjax.batch.checkpoint import Checkpoint, identity_of
+from hierjax.batch.checkpoint import batch_identity
 from hierjax.batch.read import Read, read_datasets
 from hierjax.batch.result import Batch, Fitted
 from hierjax.batch.run import Settings, run_bucket
 from hierjax.batch.sites import KEEP
+from hierjax.checkpoint import Checkpoint
 from hierjax.errors import HierjaxError, SettingsError
-from hierjax.fit import DTYPES, as_method
+from hierjax.fit import DTYPES
 from hierjax.infer.empirical_bayes import EmpiricalBayes
 from hierjax.infer.program import Method
+from hierjax.methods import as_method
 from hierjax.model import Model
 from hierjax.progress import ProgressDisplay
 from hierjax.threads import single_threaded_blas
@@ -108,8 +110,10 @@ def fit_many(
             read = read_datasets(model, datasets)
             if checkpoint is not None:
                 chosen = {"method": settings.method, "effects": effects, "keep": keep, "seed": seed}
-                identity = identity_of(model, read, {**chosen, "dtype": dtype, "retries": retries})
-                opened = Checkpoint.open(checkpoint, identity)
+                identity = batch_identity(
+                    model, read, {**chosen, "dtype": dtype, "retries": retries}
+                )
+                opened = Checkpoint.open(checkpoint, "batch", identity)
                 settings = dataclasses.replace(settings, checkpoint=opened)
             results = _fit(read, settings, display)
     return Batch(

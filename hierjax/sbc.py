@@ -8,11 +8,12 @@ import numpy as np
 from hierjax import checks
 from hierjax.batch.run import Settings
 from hierjax.errors import ModelError, SettingsError
-from hierjax.fit import DTYPES, as_method
+from hierjax.fit import DTYPES
 from hierjax.fit_many import BUDGET
 from hierjax.infer.empirical_bayes import EmpiricalBayes
 from hierjax.infer.program import Method
 from hierjax.levels import check_indexes
+from hierjax.methods import as_method
 from hierjax.model import Model
 from hierjax.names import responses
 from hierjax.progress import ProgressDisplay

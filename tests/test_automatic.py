@@ -8,7 +8,7 @@ import pytest
 import hierjax as hj
 from hierjax.automatic import Auto, first_choice
 from hierjax.draws import Status
-from hierjax.fit import as_method
+from hierjax.methods import as_method
 from hierjax.transforms.coordinates import choose_coordinates
 from tests import models
 

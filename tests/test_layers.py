@@ -10,16 +10,17 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hierjax"
 
 LAYERS = (
-    ("errors", "checks", "cache", "files", "threads", "compiler"),
+    ("errors", "checks", "cache", "files", "threads", "compiler", "versions"),
     ("linalg", "groups", "ragged", "optimise", "diagnostics", "draws"),
     ("arguments", "trace", "provenance", "polynomial", "effects", "levels", "level", "relations",
      "model", "names", "density", "validation"),
     ("transforms", "formula", "library"),
     ("infer",),
     ("predict", "pooling", "loo", "compare", "export", "store", "plots", "datasets", "summary",
-     "progress", "report"),
+     "progress", "report", "sensitivity"),
     ("posterior",),
-    ("fit", "maximise", "automatic", "batch", "sbc"),
+    ("fit", "methods", "programs", "pieces", "checkpoint", "sampler", "maximise", "automatic",
+     "batch", "sbc"),
     ("cli", "cli_by", "__main__", "__init__"),
 )  # fmt: skip
 APART = {"transforms", "formula", "library"}  # these three do not import each other

@@ -18,8 +18,8 @@ from hierjax.batch.devices import device_count, on_all_devices, spread
 from hierjax.cache import ProgramCache
 from hierjax.compiler import compile_for
 from hierjax.draws import Draws
-from hierjax.fit import named, recovered
 from hierjax.infer.program import Method, Program
+from hierjax.programs import named, recovered
 from hierjax.transforms.coordinates import Coordinates
 
 QUANTILES = (0.05, 0.5, 0.95)

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,10 @@ import numpy as np
 from hierjax.batch.judge import Verdict
 from hierjax.draws import FitInfo
 from hierjax.errors import FitError, ModelError
-from hierjax.fit import VERSIONED
 from hierjax.model import Model
 from hierjax.names import coordinates, scalar_names
 from hierjax.posterior import Posterior
+from hierjax.versions import installed_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +110,7 @@ class Batch:
             effects=result.effects,
             seconds={"run": result.seconds},
             status=result.status,
-            versions={name: importlib.metadata.version(name) for name in VERSIONED},
+            versions=installed_versions(),
             trace=result.trace,
             index=range(len(self))[place],
             reason=result.reason,

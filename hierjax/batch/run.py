@@ -13,22 +13,20 @@ import numpy as np
 from hierjax.arguments import Arguments
 from hierjax.automatic import Auto, Choice, first_choice, next_choice
 from hierjax.batch.bucket import Bucket
-from hierjax.batch.checkpoint import Checkpoint, chunk_name
+from hierjax.batch.checkpoint import chunk_name, load_chunk, save_chunk
 from hierjax.batch.chunks import Chunk, Spec, choose_lanes, prepare_all
 from hierjax.batch.devices import device_count, from_all_processes
 from hierjax.batch.jobs import Job, work_off
 from hierjax.batch.judge import Verdict, judge
 from hierjax.batch.result import Fitted
 from hierjax.batch.sites import BucketSites
+from hierjax.checkpoint import Checkpoint
 from hierjax.errors import FileError, HierjaxError, SettingsError
-from hierjax.fit import recorded
-from hierjax.infer.gibbs import Gibbs
-from hierjax.infer.laplace import Laplace
 from hierjax.infer.program import Method
+from hierjax.methods import Problem
+from hierjax.programs import recorded
 from hierjax.ragged import Sizes
-from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
-from hierjax.transforms.few import few_parameters
-from hierjax.transforms.gibbs import gibbs_coordinates
+from hierjax.transforms.coordinates import Coordinates, Effects
 
 PREPARED_TOGETHER = 32
 OWN_STRUCTURE = "its rows and groups are structured otherwise than those of the data sets before it"
@@ -111,7 +109,7 @@ def _next_lot(bucket: Bucket, pending: Sequence[int], settings: Settings, note: 
     """
     arguments, arrays = bucket.stacked(pending)
     first = bucket.data(pending[0])
-    coordinates = _coordinates(bucket.fn, first, settings)
+    coordinates = Problem(bucket.fn, first, settings.effects).coordinates_for(settings.method)
     found = {**arguments.rebuild(arrays), **_prepared(coordinates, arguments, arrays)}
     valid = _is_valid(coordinates, found, len(pending))
     valid[0] = True  # if its own coordinates do not hold, none do; the chains will say so
@@ -127,15 +125,6 @@ def _next_lot(bucket: Bucket, pending: Sequence[int], settings: Settings, note: 
         )
     spec = Spec(coordinates, choice.method, arguments, sites.kept, sites.summarised)
     return Lot(places, spec, leaves, sites, note, choice.reason)
-
-
-def _coordinates(fn: Callable[..., Any], data: dict[str, Any], settings: Settings) -> Coordinates:
-    """Coordinates in which the method works."""
-    method = settings.method
-    if isinstance(method, Gibbs):
-        return gibbs_coordinates(fn, data, settings.effects, method.updates, method.blocks)
-    coordinates = choose_coordinates(fn, data, settings.effects)
-    return few_parameters(coordinates, fn, data) if isinstance(method, Laplace) else coordinates
 
 
 def _prepared(
@@ -197,7 +186,7 @@ def _run_places(
     ready: dict[int, Chunk] = {}
     jobs: dict[int, Job] = {}
     for number, part in enumerate(parts):
-        saved = settings.checkpoint.load(names[number]) if settings.checkpoint else None
+        saved = load_chunk(settings.checkpoint, names[number]) if settings.checkpoint else None
         if saved is None:
             some = tuple(array[part] for array in arrays)
             jobs[number] = Job(lot.spec, some, keys[part], lanes, double)
@@ -207,7 +196,7 @@ def _run_places(
     for number, chunk in work_off(jobs, settings.executor, lambda n: report(before + n)):
         ready[number] = chunk
         if settings.checkpoint:
-            settings.checkpoint.save(names[number], chunk)
+            save_chunk(settings.checkpoint, names[number], chunk)
     seconds = (time.perf_counter() - started) / max(1, sum(job.size for job in jobs.values()))
     found = {}
     for number, chunk in sorted(from_all_processes(ready).items()):

@@ -11,6 +11,7 @@ from scipy import stats
 import hierjax as hj
 from hierjax.errors import ModelError, SettingsError
 from hierjax.infer import gibbs
+from hierjax.programs import PROGRAMS
 from hierjax.transforms.gibbs import gibbs_coordinates
 from tests import models
 from tests.helpers import (
@@ -277,7 +278,7 @@ def test_draws_do_not_depend_on_the_length_of_a_chunk(monkeypatch):
     settings = hj.Gibbs(chains=2, warmup=60, draws=37)
     first = hj.fit(SCORES, method=settings, progress=False)
     monkeypatch.setattr(gibbs, "MAX_CHUNK", 17)
-    hj.fit.__globals__["PROGRAMS"].clear()
+    PROGRAMS.clear()
     second = hj.fit(SCORES, method=settings, progress=False)
     assert first.draws["theta"].shape == (2, 37, 4)
     np.testing.assert_allclose(first.draws["theta"], second.draws["theta"], rtol=1e-9)

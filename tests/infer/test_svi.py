@@ -10,10 +10,10 @@ from scipy import stats
 
 from hierjax.draws import Status
 from hierjax.errors import SettingsError
-from hierjax.fit import sampler
 from hierjax.infer.svi import CHUNK, SVI
 from hierjax.infer.svi_guides import divergence, make_guide
 from hierjax.model import Model
+from hierjax.sampler import sampler
 from tests import models
 from tests.infer.runner import Runner
 

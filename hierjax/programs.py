@@ -1,0 +1,219 @@
+"""A method's program on one data set: compiled once for its shapes, driven from the host."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierjax.arguments import Arguments, signature
+from hierjax.cache import ProgramCache
+from hierjax.compiler import compile_for
+from hierjax.density import map_in_batches
+from hierjax.draws import STATUS_MESSAGE, Draws, Status
+from hierjax.errors import FitError
+from hierjax.infer.program import Method, Program
+from hierjax.model import Model
+from hierjax.pieces import Pieces
+from hierjax.progress import ProgressDisplay
+from hierjax.trace import abstract_trace
+from hierjax.transforms.coordinates import Coordinates
+
+PROGRAMS = ProgramCache(size=16)
+RECOVERY = 1 << 20  # keeps the keys of recovery apart from those of chains
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """A program with its three functions compiled for one set of shapes.
+
+    Attributes
+    ----------
+    program
+        What was compiled.
+    start, advance, finish
+        Its functions; `finish` takes the key too and brings effects back.
+    state
+        Shapes of the state.
+    record
+        Shapes of the record of one chunk.
+    """
+
+    program: Program
+    start: Callable[..., Any]
+    advance: Callable[..., Any]
+    finish: Callable[..., Any]
+    state: Any
+    record: Any
+
+
+def prepared_data(coordinates: Coordinates, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a compiled program add to the data what the coordinates make of them."""
+    if not coordinates.stages:
+        return dict(data)
+    arguments = Arguments.of(data)
+    arrays = arguments.arrays(data)
+    keys = tuple(stage.key for stage in coordinates.stages)
+
+    def build() -> Callable[..., Any]:
+        def prepare(arrays: Any) -> dict[str, Any]:
+            found = coordinates.prepare(arguments.rebuild(arrays))
+            return {name: found[name] for name in keys}
+
+        return compile_for(prepare, arrays)[0]
+
+    precision = jnp.result_type(float).name
+    identity = ("prepare", coordinates, arguments, signature(arrays), precision)
+    return {**data, **PROGRAMS.get(identity, build)(arrays)}
+
+
+def compile_program(
+    coordinates: Coordinates,
+    method: Method,
+    model: Model,
+    data: Mapping[str, Any],
+    key: jax.Array,
+    display: ProgressDisplay,
+) -> Compiled:
+    """Compile the program of a method, or find it compiled for the same shapes.
+
+    The start is tried with `key` before the rest is compiled: a model that cannot start says so
+    in a second.
+
+    Raises
+    ------
+    FitError
+        No chain found a start with a finite log density.
+    """
+    arguments = Arguments.of(data)
+    arrays = _device_arrays(arguments, data)
+    precision = jnp.result_type(float).name
+
+    def build() -> Compiled:
+        display.compiling()
+        program = method.program(coordinates.fn, data)
+        keep = site_names(model)
+        start, state = compile_for(program.start, key, arrays)
+        _raise_if_failed(program, start(key, arrays))
+        advance, (_, record) = compile_for(program.advance, state, arrays)
+        records = jax.tree_util.tree_map(
+            lambda leaf: jax.ShapeDtypeStruct((_kept(program), *leaf.shape), leaf.dtype), record
+        )
+
+        def finish(key: Any, state: Any, records: Any, arrays: Any) -> Draws:
+            draws = program.finish(state, records, arrays)
+            return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
+
+        compiled_finish, _ = compile_for(finish, key, state, records, arrays)
+        return Compiled(program, start, advance, compiled_finish, state, record)
+
+    backend = jax.default_backend()
+    identity = (coordinates, method, arguments, signature(arrays), precision, backend)
+    return PROGRAMS.get(identity, build)
+
+
+def run_program(
+    compiled: Compiled,
+    key: jax.Array,
+    data: Mapping[str, Any],
+    display: ProgressDisplay,
+    pieces: Pieces | None = None,
+) -> Draws:
+    """Drive a compiled program chunk by chunk from the host.
+
+    Parameters
+    ----------
+    compiled, key, data
+        What to run.
+    display
+        Shows how far it is.
+    pieces
+        Where finished chunks are found and kept.
+
+    Raises
+    ------
+    FitError
+        No chain found a start with a finite log density.
+    FileError
+        A finished chunk is damaged, or cannot be written.
+    """
+    program = compiled.program
+    arrays = _device_arrays(Arguments.of(data), data)
+    state = compiled.start(key, arrays)
+    _raise_if_failed(program, state)
+    records = []
+    for chunk in range(program.num_chunks):
+        kept = chunk >= program.num_discarded
+        shapes = compiled.state, compiled.record if kept else None
+        found = pieces.load(chunk, shapes) if pieces else None
+        if found is None:
+            state, record = compiled.advance(state, arrays)
+            found = state, jax.device_get(record) if kept else None
+            if pieces:
+                pieces.save(chunk, found)
+        state, record = found
+        if kept:
+            records.append(record)
+        report = {name: np.asarray(value) for name, value in program.report(state).items()}
+        display.advance(chunk + 1, program.num_chunks, report)
+        _raise_if_failed(program, state)
+        if bool(report.get("done", False)):
+            break
+    stacked = jax.tree_util.tree_map(
+        lambda leaf, *parts: np.reshape(parts, (_kept(program), *leaf.shape)).astype(leaf.dtype),
+        compiled.record,
+        *records,
+    )
+    return compiled.finish(key, state, stacked, arrays)
+
+
+def recovered(
+    coordinates: Coordinates, draws: Draws, key: jax.Array, data: Mapping[str, Any]
+) -> Draws:
+    """Bring the sites that the coordinates removed back into every draw; pure."""
+    if not coordinates.stages or coordinates.complete:
+        return draws
+    shape = next(iter(draws.stats.values())).shape[:2]
+    count = shape[0] * shape[1]
+    flat = {name: value.reshape(count, *value.shape[2:]) for name, value in draws.sites.items()}
+    keys = jax.random.split(jax.random.fold_in(key, RECOVERY), count)
+    sites = map_in_batches(lambda each: coordinates.recover(each[0], each[1], data), (keys, flat))
+    shaped = {name: value.reshape(*shape, *value.shape[1:]) for name, value in sites.items()}
+    return dataclasses.replace(draws, sites=shaped)
+
+
+def site_names(model: Model) -> frozenset[str]:
+    """Sites whose draws a user sees: those of the model as it was written."""
+    sites = abstract_trace(model.fn, model.data).sites.values()
+    return frozenset(site.name for site in sites if site.kind in ("latent", "deterministic"))
+
+
+def named(draws: Draws, keep: frozenset[str]) -> Draws:
+    """Return the draws of the sites `keep` alone."""
+    sites, estimates = (
+        {name: value for name, value in values.items() if name in keep}
+        for values in (draws.sites, draws.estimates)
+    )
+    return dataclasses.replace(draws, sites=sites, estimates=estimates)
+
+
+def recorded(values: np.ndarray) -> tuple[float, ...]:
+    """Return values of a record as plain numbers, without places that were never reached."""
+    flat = np.ravel(values)
+    return tuple(float(value) for value in flat[np.isfinite(flat)])
+
+
+def _kept(program: Program) -> int:
+    return program.num_chunks - program.num_discarded
+
+
+def _device_arrays(arguments: Arguments, data: Mapping[str, Any]) -> tuple[jax.Array, ...]:
+    return tuple(map(jnp.asarray, arguments.arrays(data)))
+
+
+def _raise_if_failed(program: Program, state: Any) -> None:
+    report = program.report(state)
+    if bool(report.get("failed", False)):
+        raise FitError(STATUS_MESSAGE[Status.NO_FINITE_START].capitalize() + ".")
