@@ -18,6 +18,7 @@ from hierjax.pooling_variance import Shares, r2, variance_partition
 from hierjax.predict import predict
 from hierjax.predict_result import Prediction
 from hierjax.report import report_text
+from hierjax.sensitivity import Sensitivity, sensitivity
 from hierjax.summary import Diagnostics, diagnose, summary_table
 from hierjax.summary_point import log_likelihood
 
@@ -261,6 +262,39 @@ class Posterior:
         return loo(
             self.model, self.draws, self.stats, self.info, by, site=site, most_draws=most_draws
         )
+
+    def sensitivity(self, *, effects: bool = False) -> Sensitivity:
+        """How much each parameter depends on each prior, without fitting again.
+
+        Power-scaling: draws are weighted by density^(alpha - 1) of a prior, or of the likelihood,
+        with Pareto smoothing, and the distribution of each parameter before and after is compared
+        (cumulative Jensen-Shannon distance). Derivatives of posterior means in the numbers lambda
+        of a prior come from an identity, d E[f] / d lambda = Cov(f, d log p(theta; lambda) /
+        d lambda). Priors are those of all latent sites that are not effects of groups; the density
+        of effects given their sds is not among them.
+
+        Parameters
+        ----------
+        effects
+            Also how much the effect of every group depends on the priors.
+
+        Returns
+        -------
+        Sensitivity
+            `table` and `derivatives`; printing it says which priors matter, and what to do.
+
+        Raises
+        ------
+        SettingsError
+            The method estimates a point, or there are too few draws.
+        ModelError
+            The model has no priors, or there are no draws of some sites.
+
+        References
+        ----------
+        Kallioinen, Paananen, Bürkner and Vehtari (2024), doi:10.1007/s11222-023-10366-5.
+        """
+        return sensitivity(self.model, self.draws, self.stats, self.info, effects=effects)
 
     def to_arviz(self) -> "xarray.DataTree":
         """Return draws, statistics and data as the DataTree that ArviZ works with."""

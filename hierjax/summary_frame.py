@@ -31,13 +31,23 @@ Draws = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Column:
-    """One element of a site: a row of the table."""
+class Column:
+    """One element of a site: a row of the table.
+
+    Attributes
+    ----------
+    block, name
+        Block of the summary, and what the element is called.
+    place
+        Its site, and its place there in C order.
+    values
+        Its draws, shape (chain, draw).
+    """
 
     block: str
     name: str
-    place: tuple[str, int]  # site, and element in C order
-    values: np.ndarray  # (chain, draw)
+    place: tuple[str, int]
+    values: np.ndarray
 
 
 def summary_table(
@@ -69,12 +79,17 @@ def summary_table(
     pandas.DataFrame
         Index (block, parameter), columns `mean, sd, q5, q50, q95, mcse, ess_bulk, ess_tail, rhat`.
     """
+    return _frame(shown_columns(model, draws, effects=effects), info, stats or {})
+
+
+def shown_columns(model: Model, draws: Draws, *, effects: bool = False) -> list[Column]:
+    """Return the elements that the table of parameters shows, in its order."""
     blocks = blocks_of(model)
 
     def wanted(site: str) -> bool:
         return blocks[site] != "hidden" and (effects or blocks[site] != "effect")
 
-    return _frame(_columns(model, draws, wanted), info, stats or {})
+    return _columns(model, draws, wanted)
 
 
 def judged_table(model: Model, draws: Draws, info: FitInfo | None, stats: Draws) -> "pd.DataFrame":
@@ -108,7 +123,7 @@ def weight_size(info: FitInfo | None, stats: Draws) -> float | None:
     return weight_ess(stats["log_weight"]) if "log_weight" in stats else None
 
 
-def _columns(model: Model, draws: Draws, wanted: Callable[[str], bool]) -> list[_Column]:
+def _columns(model: Model, draws: Draws, wanted: Callable[[str], bool]) -> list[Column]:
     blocks = blocks_of(model)
     # In the order of the model function: jitted programs return their sites sorted by name.
     chosen = [site for site in blocks if site in draws and wanted(site)]
@@ -120,7 +135,7 @@ def _columns(model: Model, draws: Draws, wanted: Callable[[str], bool]) -> list[
         names = scalar_names(model, site)
         for element in np.flatnonzero(_informative(values)):
             place = (site, int(element))
-            found.append(_Column(blocks[site], names[element], place, flat[:, :, element]))
+            found.append(Column(blocks[site], names[element], place, flat[:, :, element]))
     return found
 
 
@@ -146,7 +161,7 @@ def _informative(values: np.ndarray) -> np.ndarray:
     return mask.ravel()
 
 
-def _frame(columns: list[_Column], info: FitInfo | None, stats: Draws) -> "pd.DataFrame":
+def _frame(columns: list[Column], info: FitInfo | None, stats: Draws) -> "pd.DataFrame":
     import pandas as pd
 
     index = pd.MultiIndex.from_tuples(
