@@ -191,6 +191,8 @@ def refresh_all() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        refresh(Path(sys.argv[1]), Path(sys.argv[2]))
+        page, folder = (Path(argument).resolve() for argument in sys.argv[1:])
+        folder.mkdir(parents=True, exist_ok=True)
+        refresh(page, folder)
     else:
         refresh_all()
