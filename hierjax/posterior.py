@@ -18,6 +18,7 @@ from hierjax.pooling_variance import Shares, r2, variance_partition
 from hierjax.predict import predict
 from hierjax.predict_result import Prediction
 from hierjax.report import report_text
+from hierjax.report_page import write_page
 from hierjax.sensitivity import Sensitivity, sensitivity
 from hierjax.summary import Diagnostics, diagnose, summary_table
 from hierjax.summary_point import log_likelihood
@@ -78,8 +79,22 @@ class Posterior:
         """
         return log_likelihood(self.info)
 
-    def report(self) -> str:
-        """Return summary, how the model was fitted, and the verdict, as text for a terminal."""
+    def report(self, path: str | Path | None = None) -> str:
+        """Return summary, how the model was fitted, and the verdict, as text for a terminal.
+
+        Parameters
+        ----------
+        path
+            Write all that and the priors, levels and plots as a page for a browser, too: one HTML
+            file that fetches nothing.
+
+        Raises
+        ------
+        FileError
+            The file cannot be written; an older one is as it was.
+        """
+        if path is not None:
+            write_page(path, self.model, self.draws, self.stats, self.info)
         return report_text(self.model, self.draws, self.stats, self.info)
 
     def predict(
@@ -307,9 +322,10 @@ class Posterior:
     def plot(self, kind: str, path: str | Path | None = None, **options: Any) -> "Figure":
         """Draw the plot `kind`, and write a PNG too if `path` is given.
 
-        "trace", "forest", "shrinkage" and "levels" show model and draws;
+        "trace" and "rank" show whether chains agree, "pair" how parameters go together and where
+        trajectories diverged; "forest", "shrinkage" and "levels" show effects, pooling and model;
         "ppc" compares the data with replicated ones, also by group; "pit" shows the calibration of
-        left-out predictions.
+        left-out predictions. Options are those of the plot, such as `sites`, `site` or `group`.
         """
         return plot(kind, self.model, self.draws, self.stats, path=path, info=self.info, **options)
 

@@ -44,11 +44,7 @@ def summary_text(table: "pd.DataFrame", width: int = 100) -> str:
     """
     if table.empty:
         return "(no parameters)"
-    columns = {
-        HEADINGS[name]: _aligned(cells)
-        for name, cells in _cells(table).items()
-        if any(cell != UNKNOWN for cell in cells)
-    }
+    columns = summary_cells(table)
     widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items()}
     names = [str(name) for name in table.index.get_level_values("parameter")]
     longest = max(map(len, names))
@@ -65,6 +61,18 @@ def summary_text(table: "pd.DataFrame", width: int = 100) -> str:
         numbers = "".join(f"  {cells[row]:>{widths[name]}}" for name, cells in columns.items())
         lines.append(f"{INDENT}{names[row]:<{room}}{numbers}".rstrip())
     return "\n".join(lines)
+
+
+def summary_cells(table: "pd.DataFrame") -> dict[str, list[str]]:
+    """Write the numbers of a table: heading -> cells, whose decimal points meet on the right.
+
+    Columns without a number are left out.
+    """
+    return {
+        HEADINGS[name]: _aligned(cells)
+        for name, cells in _cells(table).items()
+        if any(cell != UNKNOWN for cell in cells)
+    }
 
 
 def _room(widths: dict[str, int], width: int) -> int:

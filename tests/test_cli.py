@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 import hierjax as hj
-from hierjax import cli
+from hierjax import cli, cli_fit
 
 RADON = "log_radon ~ floor + (1 | county)"
-FILES = {"posterior.nc", "summary.csv", "trace.png", "forest.png", "shrinkage.png", "levels.png"}
+PICTURES = {"trace.png", "forest.png", "shrinkage.png", "ppc.png", "levels.png"}
+FILES = {"posterior.nc", "summary.csv", "report.html"} | PICTURES
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +139,54 @@ def test_predict_without_a_fit(monkeypatch, capsys, tmp_path):
     assert "nowhere" in printed
 
 
+def test_report_writes_a_page(monkeypatch, capsys, tmp_path, sleep_fit):
+    pictures = {"levels": b"\x89PNG" + bytes(40)}
+    monkeypatch.setattr("hierjax.report_page.draw_images", lambda *parts: pictures)
+    page = tmp_path / "new folder" / "page.html"
+    code, printed, _ = run(monkeypatch, capsys, "report", str(sleep_fit), "--out", str(page))
+    assert (code, printed) == (0, f"wrote {page}\n")
+    assert "sd_Subject" in page.read_text()
+    file = tmp_path / "posterior.nc"
+    file.write_bytes((sleep_fit / "posterior.nc").read_bytes())
+    code, printed, _ = run(monkeypatch, capsys, "report", str(file))
+    assert (code, printed) == (0, f"wrote {tmp_path / 'report.html'}\n")
+
+
+def test_sensitivity_says_which_priors_matter(monkeypatch, capsys, tmp_path, sleep_fit):
+    out = tmp_path / "found.csv"
+    code, printed, _ = run(monkeypatch, capsys, "sensitivity", str(sleep_fit), "--out", str(out))
+    assert code == 0
+    assert "Sensitivity to priors and data" in printed
+    assert f"wrote {out}" in printed
+    table = pd.read_csv(out)
+    assert {"all priors", "sd_Subject", "sigma"} <= set(table["prior"])
+    assert {"likelihood", "k_hat", "verdict"} <= set(table.columns)
+
+
+@pytest.mark.parametrize("command", ["report", "sensitivity"])
+def test_commands_on_a_fit_refuse_in_one_line(monkeypatch, capsys, tmp_path, command, sleep_fit):
+    monkeypatch.chdir(tmp_path)
+    for arguments, message in (
+        (("nowhere",), "nowhere"),
+        ((str(sleep_fit), "--out", "found.txt"), "written as ."),
+    ):
+        code, _, errors = run(monkeypatch, capsys, command, *arguments)
+        assert code == 1
+        assert errors.startswith("error: ")
+        assert message in errors
+        assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["fit", "predict", "report", "sensitivity", "levels", "data"])
+def test_help_says_what_a_command_does(monkeypatch, capsys, command):
+    code, printed, _ = run(monkeypatch, capsys, command, "--help")
+    assert code == 0
+    assert "Usage: hierjax" in printed.replace("pytest", "hierjax")
+    if command in ("predict", "report", "sensitivity"):
+        assert "Example: hierjax" in printed
+
+
 def test_debug_shows_the_error_itself(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["hierjax", "--debug", "data", "nosuch"])
     with pytest.raises(hj.errors.HierjaxError):
@@ -222,7 +271,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, seconds):
         _, errors = process.communicate(timeout=300)
     finally:
         process.kill()
-    assert process.returncode == cli.INTERRUPTED, errors
+    assert process.returncode == cli_fit.INTERRUPTED, errors
     assert "stopped" in errors
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []

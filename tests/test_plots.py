@@ -6,14 +6,17 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from matplotlib.text import Text
 
 from hierjax import plots
+from hierjax.draws import FitInfo
 from hierjax.errors import FileError, ModelError, SettingsError
 from hierjax.model import Model
 from hierjax.pooling import shrinkage_of
 from tests import level_models as models
 from tests.level_models import COUNTY, ITEM, X, Y
 
+INFO = FitInfo("nuts", {}, 0, "float64", {}, {}, (0, 0), {})
 PNG = b"\x89PNG\r\n\x1a\n"
 LABELS = ("Aitkin", "Anoka", "Becker", "Clay", "Cook")
 
@@ -69,7 +72,10 @@ import sys
 import numpy as np
 import matplotlib
 before = matplotlib.rcParams.copy()
+from matplotlib.text import Text
+
 from hierjax import plots
+from hierjax.draws import FitInfo
 from tests.test_plots import example
 for kind in plots.PLOTS:
     plots.plot(kind, *example())
@@ -95,6 +101,81 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_unknown_plot_is_named():
     with pytest.raises(SettingsError, match="`kind` must be one of 'trace', 'forest'"):
         plots.plot("traces", *example())
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "message"),
+    [
+        ("forest", "sites", "a plot 'forest' has no option `sites`; its options are site"),
+        ("rank", "group", "a plot 'rank' has no option `group`; its options are sites, most"),
+        ("levels", "most", "a plot 'levels' has no option `most`; it has no options"),
+        ("ppc", "stats", "its options are group, statistic, site, seed"),
+    ],
+)
+def test_unknown_option_is_named(kind, option, message):
+    with pytest.raises(SettingsError, match=message):
+        plots.plot(kind, *example(), info=INFO, **{option: "county"})
+
+
+def overlapping(figure):
+    """Pairs of texts that cover each other."""
+    figure.draw_without_rendering()
+    found = figure.findobj(lambda a: isinstance(a, Text) and a.get_visible() and a.get_text())
+    boxes = [(text.get_text(), text.get_window_extent().padded(-1.0)) for text in found]
+    return [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if x.overlaps(y)]
+
+
+LONG = tuple(f"{name} and Lake of the Woods County, $x$ {name}" for name in LABELS)
+
+
+@pytest.mark.parametrize("kind", ["trace", "rank", "pair", "forest", "shrinkage"])
+@pytest.mark.parametrize("labels", [LABELS, LONG], ids=["short", "long"])
+def test_labels_do_not_overlap(kind, labels):
+    model, draws, stats = example(labels=labels)
+    options = {} if kind in ("forest", "shrinkage") else {"sites": ["tau", "mu", "alpha"]}
+    assert overlapping(plots.plot(kind, model, draws, stats, **options)) == []
+
+
+def test_rank_of_chains_that_agree_is_flat_and_of_others_is_not():
+    model, draws, stats = example()
+    generator = np.random.default_rng(0)
+    draws["mu"] = generator.normal(size=(2, 1000))
+    draws["slope"] = draws["mu"] + [[0.0], [0.5]]
+    for site, is_flat in (("mu", True), ("slope", False)):
+        (axes,) = plots.plot("rank", model, draws, stats, sites=[site]).axes
+        heights = [patch.get_data().values for patch in axes.patches]
+        bases = [patch.get_data().baseline for patch in axes.patches]
+        tops = np.array([v - b for v, b in zip(heights, bases, strict=True) if np.ndim(b) == 0])
+        even = 1 / 2.4
+        assert (np.abs(tops / even - 1).max() < 0.6) == is_flat
+        assert tops.mean() == pytest.approx(even, rel=0.1)
+
+
+def test_rank_needs_chains():
+    model, draws, stats = example()
+    one = {name: values[:1] for name, values in draws.items()}
+    with pytest.raises(SettingsError, match="compares chains"):
+        plots.plot("rank", model, one, stats)
+    with pytest.raises(SettingsError, match="compares chains"):
+        plots.plot("rank", model, draws, {"log_weight": np.zeros((2, 50))})
+
+
+def test_pair_shows_levels_on_the_log_scale_and_what_mixes_worst():
+    model, draws, stats = example(labels=LABELS)
+    draws["alpha"][..., 3] = np.linspace(0.0, 1.0, 100).reshape(2, 50)  # it moves in one direction
+    figure = plots.plot("pair", model, draws, stats)
+    shown = texts(figure)
+    assert {"log tau", "alpha[Clay]"} <= set(shown)
+    assert "1 divergent transitions, in orange" in shown
+    points = [line for axes in figure.axes for line in axes.lines if len(line.get_xdata()) == 1]
+    assert len(points) == 6 * 5 / 2
+    at = draws["tau"].ravel()[7]
+    assert any(line.get_xdata()[0] == pytest.approx(np.log(at)) for line in points)
+
+
+def test_pair_needs_two():
+    with pytest.raises(SettingsError, match="two scalars"):
+        plots.plot("pair", *example(), sites=["mu"])
 
 
 def test_trace_shows_shared_scalars_and_counts_divergences():
@@ -210,7 +291,7 @@ def test_shrinkage_of_eight_schools_uses_the_plate_itself():
 
 def test_shrinkage_needs_known_groups():
     model = Model(models.one_hot, {"membership": np.eye(5)[COUNTY], "y": Y})
-    assert plots.available_plots(model) == ("trace", "forest", "levels")
+    assert plots.available_plots(model) == ("trace", "rank", "pair", "forest", "levels")
     with pytest.raises(ModelError, match="index array"):
         plots.plot_shrinkage(model, {})
 

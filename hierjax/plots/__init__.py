@@ -4,6 +4,7 @@ Nothing here touches matplotlib's global state: no pyplot, no rcParams, no windo
 write one module and one row of `PLOTS`.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,13 @@ from hierjax.checks import one_of
 from hierjax.draws import FitInfo
 from hierjax.errors import SettingsError
 from hierjax.model import Model
+from hierjax.names import blocks_of
 from hierjax.plots.canvas import write_png
 from hierjax.plots.checking import plot_pit, plot_ppc
 from hierjax.plots.forest import plot_forest
 from hierjax.plots.levels import plot_levels
+from hierjax.plots.pair import plot_pair
+from hierjax.plots.rank import plot_rank
 from hierjax.plots.shrinkage import plot_shrinkage
 from hierjax.plots.trace import plot_trace
 from hierjax.pooling import has_shrinkage
@@ -31,24 +35,25 @@ __all__ = [
     "plot",
     "plot_forest",
     "plot_levels",
+    "plot_pair",
     "plot_pit",
     "plot_ppc",
+    "plot_rank",
     "plot_shrinkage",
     "plot_trace",
 ]
 
 Draws = Mapping[str, np.ndarray]
+PARTS = ("model", "draws", "stats", "info", "graph")  # what a plot may ask for, by these names
 PLOTS: dict[str, Callable[..., "Figure"]] = {
     "trace": plot_trace,
-    "forest": lambda model, draws, stats, **options: plot_forest(model, draws, **options),
-    "shrinkage": lambda model, draws, stats, **options: plot_shrinkage(model, draws, **options),
-    "levels": lambda model, draws, stats, **options: plot_levels(model.levels(), **options),
+    "rank": plot_rank,
+    "pair": plot_pair,
+    "forest": plot_forest,
+    "shrinkage": plot_shrinkage,
+    "levels": plot_levels,
 }
-
-CHECKS: dict[str, Callable[..., "Figure"]] = {
-    "ppc": lambda model, draws, stats, info, **options: plot_ppc(model, draws, info, **options),
-    "pit": plot_pit,
-}
+CHECKS: dict[str, Callable[..., "Figure"]] = {"ppc": plot_ppc, "pit": plot_pit}
 
 
 def plot(
@@ -67,19 +72,30 @@ def plot(
     Raises
     ------
     SettingsError
-        There is no such plot.
+        There is no such plot, or it has no such option.
     ModelError
         The model does not have what the plot shows.
     """
     one_of("kind", kind, {**PLOTS, **CHECKS})
-    if kind in CHECKS:
-        if info is None:
-            raise SettingsError(f"a plot {kind!r} predicts from the posterior: give its `info`.")
-        return write_png(CHECKS[kind](model, draws, stats, info, **options), path)
-    figure = PLOTS[kind](model, draws, stats, **options)
-    return write_png(figure, path)
+    if kind in CHECKS and info is None:
+        raise SettingsError(f"a plot {kind!r} predicts from the posterior: give its `info`.")
+    function = {**PLOTS, **CHECKS}[kind]
+    wanted = list(inspect.signature(function).parameters)
+    known = [name for name in wanted if name not in PARTS]
+    for name in options:
+        if name not in known:
+            listed = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise SettingsError(f"a plot {kind!r} has no option `{name}`; {listed}.")
+    parts: dict[str, Any] = {"model": model, "draws": draws, "stats": stats, "info": info}
+    if "graph" in wanted:
+        parts["graph"] = model.levels()
+    given = {name: part for name, part in parts.items() if name in wanted}
+    return write_png(function(**given, **options), path)
 
 
 def available_plots(model: Model) -> tuple[str, ...]:
     """Return the kinds of plot that a model has what it takes for."""
-    return tuple(kind for kind in PLOTS if kind != "shrinkage" or has_shrinkage(model))
+    lacking = set() if has_shrinkage(model) else {"shrinkage"}
+    if "effect" not in blocks_of(model).values():
+        lacking.add("forest")
+    return tuple(kind for kind in PLOTS if kind not in lacking)

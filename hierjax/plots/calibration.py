@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hierjax.plots.canvas import BLUE, FAINT, ORANGE, SKY, SMALL, caption, new_figure, style
+from hierjax.plots.canvas import BLUE, FAINT, ORANGE, SKY, SMALL, caption, new_figure, plain, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def _draw(axes: "Axes", panel: Panel) -> None:
     axes.axhline(0.0, color=FAINT, linewidth=0.8, linestyle="--")
     axes.plot(place, curve, color=color, linewidth=1.4)
     style(axes)
-    axes.set_title(panel.title, fontsize=9.5, loc="left", color="#222222")
+    axes.set_title(plain(panel.title), fontsize=9.5, loc="left", color="#222222")
     axes.text(
         0.98, 0.04, panel.verdict, transform=axes.transAxes, ha="right", va="bottom",
         fontsize=SMALL, color=color,

@@ -30,6 +30,19 @@ def new_figure(width: float, height: float, *, constrained: bool = True) -> "Fig
     return figure
 
 
+def plain(text: str) -> str:
+    """Return text as matplotlib is to draw it: a dollar is no formula, wherever it comes from."""
+    return text.replace("$", r"\$")
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut out the middle of what is longer than `most` characters; ends tell names apart."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[-tail:]}"
+
+
 def style(axes: "Axes", *, title: str = "", x: str = "", y: str = "") -> None:
     """Give axes the look of the house: light frame, small ticks, titles on the left."""
     for side in ("top", "right"):
@@ -37,14 +50,14 @@ def style(axes: "Axes", *, title: str = "", x: str = "", y: str = "") -> None:
     for side in ("left", "bottom"):
         axes.spines[side].set_color(FAINT)
     axes.tick_params(labelsize=TICK, colors=INK, length=3, width=0.7)
-    axes.set_title(title, fontsize=TITLE, color=INK, loc="left")
-    axes.set_xlabel(x, fontsize=LABEL, color=INK)
-    axes.set_ylabel(y, fontsize=LABEL, color=INK)
+    axes.set_title(plain(title), fontsize=TITLE, color=INK, loc="left")
+    axes.set_xlabel(plain(x), fontsize=LABEL, color=INK)
+    axes.set_ylabel(plain(y), fontsize=LABEL, color=INK)
 
 
 def caption(figure: "Figure", text: str) -> None:
     """Write a remark below everything else."""
-    figure.supxlabel(text, fontsize=TICK, color=FAINT, x=0.01, ha="left")
+    figure.supxlabel(plain(text), fontsize=TICK, color=FAINT, x=0.01, ha="left")
 
 
 def write_png(figure: "Figure", path: str | Path | None) -> "Figure":
@@ -55,12 +68,16 @@ def write_png(figure: "Figure", path: str | Path | None) -> "Figure":
     FileError
         The file cannot be written; an older one is as it was.
     """
-    if path is None:
-        return figure
+    if path is not None:
+        write_whole(Path(path), [png_of(figure)])
+    return figure
+
+
+def png_of(figure: "Figure") -> bytes:
+    """Return a figure as the content of a PNG file."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=RESOLUTION)
-    write_whole(Path(path), [image.getbuffer()])
-    return figure
+    return image.getvalue()
 
 
 def text_size(figure: "Figure", text: str, font: Any) -> tuple[float, float]:

@@ -14,7 +14,19 @@ from hierjax.loo import smoothed_weights
 from hierjax.loo_pointwise import by_row
 from hierjax.model import Model
 from hierjax.names import coordinates
-from hierjax.plots.canvas import BLUE, FAINT, INK, ORANGE, SKY, SMALL, caption, new_figure, style
+from hierjax.plots.canvas import (
+    BLUE,
+    FAINT,
+    INK,
+    ORANGE,
+    SKY,
+    SMALL,
+    caption,
+    new_figure,
+    plain,
+    shortened,
+    style,
+)
 from hierjax.predict import predict, response_of
 from hierjax.trace import abstract_trace
 
@@ -26,6 +38,7 @@ Draws = Mapping[str, np.ndarray]
 SHOWN = 50  # replicated data sets drawn as curves
 MOST_DRAWS = 1000
 MOST_LABELS = 60
+LONGEST = 28  # characters of a label
 COVER = (0.05, 0.95)
 LARGEST_BAND = 10_000
 
@@ -151,7 +164,7 @@ def plot_pit(
     low, high = (each * np.sqrt(size / len(transforms)) for each in band(size, 0.9))
     axes.fill_between(places(), low, high, color=SKY, alpha=0.35, linewidth=0, label="90% band")
     axes.axhline(0.0, color=FAINT, linewidth=0.8, linestyle="--")
-    axes.step(place, counts - place, where="post", color=BLUE, linewidth=1.4, label=site)
+    axes.step(place, counts - place, where="post", color=BLUE, linewidth=1.4, label=plain(site))
     style(
         axes, title=f"Calibration of left-out {site}", x="probability integral transform",
         y="share below, less uniform",
@@ -234,7 +247,7 @@ def _groups(
     axes.vlines(place, *spread.T, color=SKY, linewidth=2.5, label="90% of replicated data sets")
     for which, color, label in ((~outside, BLUE, "data inside"), (outside, ORANGE, "data outside")):
         axes.plot(place[which], real[which], "o", color=color, markersize=3.5, label=label)
-    names = [str(labels[group]) for group in groups.tolist()]
+    names = [plain(shortened(str(labels[group]), LONGEST)) for group in groups.tolist()]
     _name_groups(axes, place, names)
     axes.legend(
         fontsize=8.5, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3,

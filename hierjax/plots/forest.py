@@ -8,7 +8,17 @@ import numpy as np
 from hierjax.errors import SettingsError
 from hierjax.model import Model
 from hierjax.names import blocks_of, coordinates, site_dims
-from hierjax.plots.canvas import BLUE, FAINT, GRID, TICK, caption, new_figure, style
+from hierjax.plots.canvas import (
+    BLUE,
+    FAINT,
+    GRID,
+    TICK,
+    caption,
+    new_figure,
+    plain,
+    shortened,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +28,7 @@ TALLEST = 12.5  # inches
 PER_LABEL = 0.13  # inches that one label needs
 ROOM = TALLEST / PER_LABEL  # groups that can be drawn in full
 COLUMNS = 4
+LONGEST = 28  # characters of a label
 
 
 def plot_forest(
@@ -126,9 +137,13 @@ def _forest(axes: "Axes", labels: Sequence[object], values: np.ndarray, height: 
     )
     step = _label_step(len(order), height)
     ticks = place[::-1][::step][::-1]
-    axes.set_yticks(ticks, [str(labels[group]) for group in order[ticks].tolist()])
+    axes.set_yticks(ticks, [_label(labels[group]) for group in order[ticks].tolist()])
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.tick_params(axis="y", labelsize=TICK - 1.5, colors=FAINT)
+
+
+def _label(label: object) -> str:
+    return plain(shortened(str(label), LONGEST))
 
 
 def _label_step(groups: int, height: float) -> int:

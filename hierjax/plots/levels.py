@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from hierjax.level_graph import LevelGraph
 from hierjax.level_tree import Place, has_rows_only, heading, notes, site_lines
-from hierjax.plots.canvas import BLUE, FAINT, GREEN, INK, LINE, new_figure, text_size
+from hierjax.plots.canvas import BLUE, FAINT, GREEN, INK, LINE, new_figure, plain, text_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ def plot_levels(graph: LevelGraph) -> "Figure":
     """Draw one box a level with its sites; an arrow leads from a level to what lies in it."""
     from matplotlib.font_manager import FontProperties
 
-    bold, plain = FontProperties(size=9.5, weight="bold"), FontProperties(size=8.5)
+    bold, light = FontProperties(size=9.5, weight="bold"), FontProperties(size=8.5)
     parents = {node: graph.parents[node] or (POPULATION,) for node in graph.parents}
     texts = {node: _texts(graph, node) for node in (POPULATION, *parents)}
     ruler = new_figure(1, 1, constrained=False)
@@ -28,11 +28,11 @@ def plot_levels(graph: LevelGraph) -> "Figure":
     for node, (title, body) in texts.items():
         width, height = text_size(ruler, title, bold)
         if body:
-            more = text_size(ruler, body, plain)
+            more = text_size(ruler, body, light)
             width, height = max(width, more[0]), height + more[1]
         sizes[node] = (width + 2 * PAD, height + 2 * PAD)
-    remarks = "\n".join(line for note in notes(graph) for line in textwrap.wrap(note, 90))
-    remark_size = text_size(ruler, remarks, plain) if remarks else (0.0, 0.0)
+    remarks = plain("\n".join(line for note in notes(graph) for line in textwrap.wrap(note, 90)))
+    remark_size = text_size(ruler, remarks, light) if remarks else (0.0, 0.0)
     layers = _layers(graph, parents)
     width, height, boxes = _arrange(layers, sizes, remark_size)
     figure = new_figure(width, height, constrained=False)
@@ -44,9 +44,9 @@ def plot_levels(graph: LevelGraph) -> "Figure":
             _arrow(axes, boxes[parent], boxes[node])
     for node, (title, body) in texts.items():
         rows = bool(node) and has_rows_only(graph, node)
-        _box(axes, boxes[node], title, body, GREEN if rows else BLUE, (bold, plain))
+        _box(axes, boxes[node], title, body, GREEN if rows else BLUE, (bold, light))
     axes.text(
-        MARGIN, MARGIN, remarks, fontproperties=plain, color=FAINT, va="bottom", linespacing=1.15
+        MARGIN, MARGIN, remarks, fontproperties=light, color=FAINT, va="bottom", linespacing=1.15
     )
     return figure
 
@@ -54,7 +54,7 @@ def plot_levels(graph: LevelGraph) -> "Figure":
 def _texts(graph: LevelGraph, node: Place) -> tuple[str, str]:
     title = heading(graph, node) if node else "population"
     lines = [line for part in title.split("; ") for line in textwrap.wrap(part, WRAP)]
-    return "\n".join(lines), "\n".join(site_lines(graph, node, WRAP))
+    return plain("\n".join(lines)), plain("\n".join(site_lines(graph, node, WRAP)))
 
 
 def _layers(graph: LevelGraph, parents: dict[Place, tuple[Place, ...]]) -> list[list[Place]]:

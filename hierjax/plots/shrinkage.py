@@ -7,7 +7,18 @@ import numpy as np
 
 from hierjax.model import Model
 from hierjax.names import coordinates
-from hierjax.plots.canvas import BLUE, FAINT, INK, ORANGE, SMALL, new_figure, style, text_size
+from hierjax.plots.canvas import (
+    BLUE,
+    FAINT,
+    INK,
+    ORANGE,
+    SMALL,
+    new_figure,
+    plain,
+    shortened,
+    style,
+    text_size,
+)
 from hierjax.pooling import shrinkage_of
 
 if TYPE_CHECKING:
@@ -15,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LABELS = 60
+LONGEST = 28  # characters of a label
 SAME = 1e-3  # complete pooling that differs by less than this share of the raw range is one line
 FEW_SIZES = 4  # with fewer distinct group sizes than this, sizes do not tell groups apart
 
@@ -44,7 +56,7 @@ def plot_shrinkage(
     """
     found = shrinkage_of(model, draws, group)
     labels = coordinates(model).get(found.level) or range(int(found.groups.max()) + 1)
-    names = [str(labels[position]) for position in found.groups.tolist()]
+    names = [plain(shortened(str(labels[n]), LONGEST)) for n in found.groups.tolist()]
     by_size = len(np.unique(found.rows)) >= FEW_SIZES
     figure = new_figure(9.0, 5.0)
     axes = figure.subplots()

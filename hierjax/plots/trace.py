@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hierjax.errors import SettingsError
 from hierjax.model import Model
-from hierjax.names import blocks_of, scalar_names
-from hierjax.plots.canvas import CHAINS, FAINT, INK, SMALL, TICK, new_figure, style
+from hierjax.plots.canvas import CHAINS, FAINT, INK, SMALL, TICK, new_figure, plain, style
+from hierjax.plots.scalars import kernel_density, varying_scalars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 MOST = 12
 ROW, BELOW = 1.2, 0.7  # inches
-SAME = 1e-5  # relative range below which draws are one number up to rounding
-BLOCKS = ("coefficient", "level", "other")
 
 
 def plot_trace(
@@ -47,7 +44,7 @@ def plot_trace(
     SettingsError
         `sites` names a site that has no draws.
     """
-    columns = _columns(model, draws, sites)
+    columns = varying_scalars(model, draws, sites)
     shown = columns[:most]
     height = BELOW + ROW * len(shown)
     # Placed by hand: the automatic layout takes seconds for this many axes.
@@ -57,9 +54,10 @@ def plot_trace(
         wspace=0.16, hspace=0.95,
     )  # fmt: skip
     grid = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 2.2))
-    divergent = np.asarray(stats.get("diverging", np.zeros(shown[0][1].shape)), dtype=bool)
+    divergent = np.asarray(stats.get("diverging", np.zeros(shown[0].values.shape)), dtype=bool)
     weighted = "log_weight" in stats
-    for (left, right), (name, values) in zip(grid, shown, strict=True):
+    for (left, right), scalar in zip(grid, shown, strict=True):
+        values = scalar.values
         _densities(left, values)
         if weighted:
             _weights(right, values, stats["log_weight"])
@@ -67,10 +65,10 @@ def plot_trace(
             _paths(right, values, divergent)
         style(left, y="")
         style(right)
-        left.set_title(name, fontsize=9.5, color=INK, loc="left")
+        left.set_title(plain(scalar.name), fontsize=9.5, color=INK, loc="left")
     grid[-1][0].set_xlabel("value", fontsize=9.5)
     grid[-1][1].set_xlabel("value" if weighted else "draw", fontsize=9.5)
-    chains = len(shown[0][1])
+    chains = len(shown[0].values)
     remarks = [f"{chains} chains, one colour each" if chains > 1 else "1 chain"]
     if weighted:
         remarks = ["right: log importance weights, 0 for the largest"]
@@ -83,60 +81,14 @@ def plot_trace(
     return figure
 
 
-def _columns(
-    model: Model, draws: Mapping[str, np.ndarray], sites: Sequence[str] | None
-) -> list[tuple[str, np.ndarray]]:
-    """Return name and draws (chain, draw) of every scalar to show; constant ones say nothing."""
-    if sites is None:
-        blocks = blocks_of(model)
-        sites = [site for block in BLOCKS for site in draws if blocks.get(site) == block]
-        sites = sites or list(draws)
-    found = []
-    for site in sites:
-        if site not in draws:
-            raise SettingsError(
-                f"`sites`: there are no draws of {site!r}; there are of {[*draws]}."
-            )
-        values = np.asarray(draws[site], dtype=float)
-        flat = values.reshape(*values.shape[:2], -1)
-        kept: list[np.ndarray] = []
-        for place, name in enumerate(scalar_names(model, site)):
-            column = flat[..., place]
-            constant = np.ptp(column) <= SAME * np.abs(column).max()
-            # Of a symmetric matrix one half, and not the ones on the diagonal of a correlation.
-            if not constant and not any(np.allclose(column, other) for other in kept):
-                kept.append(column)
-                found.append((name, column))
-    if not found:
-        raise SettingsError("`sites`: no scalar varies between draws, so there is nothing to show.")
-    return found
-
-
 def _densities(axes: "Axes", values: np.ndarray) -> None:
     low, high = np.quantile(values, (0.001, 0.999))
     for chain, color in zip(values, np.resize(CHAINS, len(values)), strict=True):
-        place, density = _density(chain, low, high)
+        place, density = kernel_density(chain, low, high)
         axes.plot(place, density, color=color, linewidth=1.0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_ylim(bottom=0)
-
-
-def _density(
-    draws: np.ndarray, low: float, high: float, cells: int = 256
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gaussian kernel density on a grid: a histogram smoothed with Silverman's width.
-
-    The kernel is reflected at the ends, so that the density of a scale does not fall off at zero.
-    """
-    counts, edges = np.histogram(draws, bins=cells, range=(low, high))
-    spread = min(np.std(draws), np.subtract(*np.quantile(draws, (0.75, 0.25))) / 1.34)
-    width = 0.9 * spread * len(draws) ** -0.2 / (edges[1] - edges[0])
-    offsets = np.arange(-cells + 1, cells)
-    kernel = np.exp(-0.5 * (offsets / max(width, 0.5)) ** 2)
-    reflected = np.concatenate([counts[::-1], counts, counts[::-1]])
-    smooth = np.convolve(reflected, kernel / kernel.sum(), mode="same")[cells : 2 * cells]
-    return (edges[:-1] + edges[1:]) / 2, smooth
 
 
 def _weights(axes: "Axes", values: np.ndarray, log_weight: np.ndarray) -> None:

@@ -1,0 +1,41 @@
+"""Commands that fit nothing: `hierjax data` and `hierjax levels`."""
+
+from typing import Annotated
+
+import typer
+
+from hierjax.cli_table import read_table
+
+
+def data(
+    name: Annotated[str | None, typer.Argument(help="Show this data set.")] = None,
+) -> None:
+    """List the packaged data sets, or show one of them."""
+    import hierjax
+
+    if name is None:
+        for row in hierjax.datasets().to_dict("records"):
+            typer.echo(f"{row['name']:<14}{row['rows']:>7,} rows  {row['structure']}")
+        typer.echo("\n`hierjax data NAME` shows columns, source and licence.")
+        return
+    frame = hierjax.load_data(name)
+    columns = frame.attrs["columns"]
+    for key in ("description", "source", "licence", "citation"):
+        typer.echo(f"{key}: {frame.attrs[key]}")
+    typer.echo("columns:")
+    for column, meaning in columns.items():
+        typer.echo(f"  {column}: {meaning}")
+    typer.echo(f"first of {len(frame):,} rows:\n{frame.head(6).to_string(index=False)}")
+
+
+def levels(
+    formula: Annotated[str, typer.Argument(help='For example "y ~ x + (1 + x | group)".')],
+    data: Annotated[str, typer.Option(help="A CSV or Parquet file, or a packaged data set.")],
+    family: Annotated[str, typer.Option(help="Distribution of the response.")] = "gaussian",
+) -> None:
+    """Show the levels of a formula as a tree, and its priors, without fitting."""
+    import hierjax
+
+    model = hierjax.formula(formula, read_table(data), family=family)
+    typer.echo(f"{model.levels()}\n")
+    typer.echo(model.priors().to_string())
