@@ -54,7 +54,7 @@ def fit(
         int | None, typer.Option(help="Warm-up transitions of each chain [1000].")
     ] = None,
     draws: Annotated[
-        int | None, typer.Option(help="Kept draws, of each chain [nuts: 1000, others: 4000].")
+        int | None, typer.Option(help="Kept draws, of each chain (nuts: 1000, others: 4000).")
     ] = None,
     target_accept: Annotated[
         float | None,

@@ -175,11 +175,13 @@ def _log_density(message: Mapping[str, Any]) -> Array:
 
 def _read_prior(message: Mapping[str, Any], members: Members) -> dict[str, Any]:
     """Log density of each slot of a site, and its derivatives in the numbers of the prior."""
-    bare, value = unwrapped(message["fn"]), message["value"]
+    bare, value, scale = unwrapped(message["fn"]), message["value"], message["scale"]
+    factor = 1.0 if scale is None or np.ndim(scale) else scale
 
     def by_slot(distribution: Any) -> Array:
-        values = jnp.ravel(distribution.log_prob(value))
-        return jnp.stack([values[list(each)].sum() if each else values.sum() for each in members])
+        values = factor * jnp.ravel(distribution.log_prob(value))
+        parts = [values[np.array(each)] if each else values for each in members]
+        return jnp.stack([part.sum() for part in parts])
 
     whole = members == ((),)
     found: dict[str, Any] = {"log_density": _log_density(message)[None] if whole else by_slot(bare)}
@@ -191,7 +193,7 @@ def _read_prior(message: Mapping[str, Any], members: Members) -> dict[str, Any]:
     except CANNOT_BE_MADE:
         return found
     return found | {
-        # Other where the site is masked or scaled, or its class derives numbers in its own way.
+        # Other where the site is masked, or where its class does not say how it was made.
         "again": again,
         "value": numbers,
         "score": jax.jacrev(lambda each: by_slot(rebuild(each)))(numbers),

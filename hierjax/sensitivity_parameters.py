@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro import distributions as dist
+from numpyro.distributions import constraints
 
 from hierjax.formula.distributions import Elementwise
 
@@ -40,10 +41,11 @@ def taken_apart(distribution: Any) -> tuple[Numbers, Rebuild]:
     if isinstance(distribution, Elementwise):
         inside = {str(place): part for place, part in enumerate(distribution.components)}
         own: Numbers = {}
+        positive = distribution.support is constraints.positive
 
         def make(**parts: Any) -> Any:
             components = [parts[place] for place in inside]
-            return Elementwise(components, positive=distribution._positive)
+            return Elementwise(components, positive=positive)
 
     else:
         own, inside, rest = _attributes(distribution)
@@ -66,7 +68,7 @@ def taken_apart(distribution: Any) -> tuple[Numbers, Rebuild]:
 def _attributes(distribution: Any) -> tuple[Numbers, dict[str, Any], dict[str, Any]]:
     """Numbers, distributions and other things that the constructor was called with."""
     kept = vars(distribution)
-    constraints = type(distribution).arg_constraints
+    allowed = type(distribution).arg_constraints
     numbers, inside, rest = {}, {}, {}
     for name in inspect.signature(type(distribution).__init__).parameters:
         if name in ("self", "validate_args") or name not in kept:
@@ -74,7 +76,7 @@ def _attributes(distribution: Any) -> tuple[Numbers, dict[str, Any], dict[str, A
         value = kept[name]
         if isinstance(value, dist.Distribution):
             inside[name] = value
-        elif _is_number(value) and name in constraints and constraints[name].event_dim < 2:
+        elif _is_number(value) and name in allowed and allowed[name].event_dim < 2:
             numbers[name] = jnp.asarray(value, float)
         else:
             rest[name] = value

@@ -59,9 +59,9 @@ class Conjugate:
         return posterior(self.model, {"mean": values}, given)
 
 
-def distance(first, second):
-    """CJS distance of two normal distributions on the same range, by the trapezoid rule."""
-    places = np.linspace(first[0] - 5 * first[1], first[0] + 5 * first[1], 20_001)
+def distance(first, second, values):
+    """CJS distance of two normal distributions on the range of draws, by the trapezoid rule."""
+    places = np.linspace(values.min(), values.max(), 20_001)
     found = []
     for sign in (1, -1):
         p, q = (stats.norm.cdf(sign * (places - centre) / sd) for centre, sd in (first, second))
@@ -112,10 +112,11 @@ def test_weights_are_those_of_the_scaled_posterior(wide, power):
 
 @pytest.mark.parametrize("wide", [1.0, 1.5], ids=["draws", "weighted draws"])
 def test_distances_of_the_scaled_posterior(wide):
-    found = CONFLICT.fitted(wide).sensitivity().table.loc[("mean", "mean")]
+    post = CONFLICT.fitted(wide)
+    found = post.sensitivity().table.loc[("mean", "mean")]
     for part in ("prior", "likelihood"):
         sides = [
-            distance(CONFLICT.moments(), CONFLICT.moments(**{part: power}))
+            distance(CONFLICT.moments(), CONFLICT.moments(**{part: power}), post.draws["mean"])
             for power in (0.99, 1.01)
         ]
         exact = np.sum(sides / np.abs(np.log2([0.99, 1.01]))) / 2
