@@ -1,17 +1,36 @@
 """How programs are compiled: on a CPU most of the time to a first answer is compile time."""
 
+import concurrent.futures
 import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 # Since 2025 XLA emits loops for CPUs through MLIR, which takes LLVM a third longer; the programs of
 # this package run equally fast either way (docs/notes/first-fit.md).
 _QUICKER: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
+# The later passes of LLVM take longer than most single fits and make them no faster; a program that
+# runs for thousands of data sets pays them back.
+_QUICKEST: dict[str, Any] = {**_QUICKER, "xla_backend_optimization_level": 1}
 MOST_BYTES_KEPT = 2**29  # of compiled programs on disk: those of some five hundred models
+
+
+class Compiling(NamedTuple):
+    """A function that is being compiled on another thread.
+
+    Attributes
+    ----------
+    future
+        Whose result is the compiled function.
+    shapes
+        Shapes of what it returns, known before it is compiled.
+    """
+
+    future: concurrent.futures.Future[jax.stages.Compiled]
+    shapes: Any
 
 
 def compile_for(function: Callable[..., Any], *arguments: Any) -> tuple[jax.stages.Compiled, Any]:
@@ -24,6 +43,23 @@ def compile_for(function: Callable[..., Any], *arguments: Any) -> tuple[jax.stag
     """
     lowered = jax.jit(function).lower(*arguments)
     return lowered.compile(compiler_options=_options()), lowered.out_info
+
+
+def start_compiling(function: Callable[..., Any], *arguments: Any) -> Compiling:
+    """Trace a function like `compile_for`, and compile it while the caller goes on.
+
+    What comes next needs the shapes of its result only, and XLA keeps one core busy at a time. For
+    programs of single fits: compiling counts for more there than the last tenth of a run.
+    """
+    lowered = jax.jit(function).lower(*arguments)
+    options = _QUICKEST if _options() else None
+    future = _workers().submit(lambda: lowered.compile(compiler_options=options))
+    return Compiling(future, lowered.out_info)
+
+
+@functools.cache
+def _workers() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(thread_name_prefix="hierjax-compiler")
 
 
 def keep_programs() -> None:

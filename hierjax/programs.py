@@ -10,7 +10,7 @@ import numpy as np
 
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
-from hierjax.compiler import compile_for
+from hierjax.compiler import compile_for, start_compiling
 from hierjax.density import map_in_batches
 from hierjax.draws import STATUS_MESSAGE, Draws, Status
 from hierjax.errors import FitError
@@ -79,8 +79,8 @@ def compile_program(
 ) -> Compiled:
     """Compile the program of a method, or find it compiled for the same shapes.
 
-    The start is tried with `key` before the rest is compiled: a model that cannot start says so
-    in a second.
+    The start is tried with `key` while the rest is being compiled: a model that cannot start says
+    so within seconds.
 
     Raises
     ------
@@ -95,9 +95,11 @@ def compile_program(
         display.compiling()
         program = method.program(coordinates.fn, data)
         keep = site_names(model)
-        start, state = compile_for(program.start, key, arrays)
-        _raise_if_failed(program, start(key, arrays))
-        advance, (_, record) = compile_for(program.advance, state, arrays)
+        start = start_compiling(program.start, key, arrays)
+        state = start.shapes
+        advance = start_compiling(program.advance, state, arrays)
+        _, record = advance.shapes
+        _raise_if_failed(program, start.future.result()(key, arrays))
         records = jax.tree_util.tree_map(
             lambda leaf: jax.ShapeDtypeStruct((_kept(program), *leaf.shape), leaf.dtype), record
         )
@@ -106,8 +108,9 @@ def compile_program(
             draws = program.finish(state, records, arrays)
             return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
 
-        compiled_finish, _ = compile_for(finish, key, state, records, arrays)
-        return Compiled(program, start, advance, compiled_finish, state, record)
+        last = start_compiling(finish, key, state, records, arrays)
+        started, advanced, finished = (each.future.result() for each in (start, advance, last))
+        return Compiled(program, started, advanced, finished, state, record)
 
     backend = jax.default_backend()
     identity = (coordinates, method, arguments, signature(arrays), precision, backend)
