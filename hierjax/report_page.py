@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 MOST_EFFECTS = 2000  # rows of a page that a phone still shows at once
 NARROW = 8.0  # inches: pictures that are narrower are not blown up to the width of the page
+ON_SCREEN = 110  # pixels an inch of those, about as many as of wide ones
 PLOTS = {  # kind -> title, caption; in the order of the page
-    "trace": ("Draws", "Density and path of every chain, one row a parameter."),
+    "trace": (
+        "Draws",
+        "Density of every parameter; beside it the path of every chain, or the weights of draws.",
+    ),
     "forest": ("Effects of groups", "Median and intervals of the effect of every group, sorted."),
     "shrinkage": (
         "Pooling",
@@ -128,19 +132,16 @@ def _verdict(found: Diagnostics) -> Markup:
     word, _, rest = first.partition(":")
     kind = "verdict" if found.ok else "verdict check"
     lines = [element("p", element("strong", f"{word}:"), rest), *(element("p", n) for n in notes)]
-    rows = [(check.name, _mark(check), check.found, _advice(check)) for check in found.checks]
-    shown = table(("looked at", "", "found", "what to do"), rows)
-    return joined([element("div", *lines, class_=kind), shown])
+    shown = table(("looked at", "", "found"), [(c.name, _mark(c), c.found) for c in found.checks])
+    others = [check for check in found.checks if not check.ok][1:]  # the first is in the box
+    advice = [element("p", element("b", f"{c.name}: "), f"{c.problem}. {c.remedy}") for c in others]
+    return joined([element("div", *lines, class_=kind), shown, *advice])
 
 
 def _mark(check: Check) -> Markup:
     if check.ok:
         return element("td", "ok", class_="good")
     return element("td", "check", class_="check")
-
-
-def _advice(check: Check) -> str:
-    return "" if check.ok else f"{check.problem}. {check.remedy}"
 
 
 def _summary(summary: "pd.DataFrame") -> Markup:
@@ -181,7 +182,7 @@ def _plots(images: Mapping[str, bytes]) -> Markup:
 
 def _picture(png: bytes, title: str, caption: str) -> Markup:
     width = int.from_bytes(png[16:20], "big")  # of the header of a PNG file
-    narrow = int(96 * width / RESOLUTION) if width < NARROW * RESOLUTION else None
+    narrow = int(ON_SCREEN * width / RESOLUTION) if width < NARROW * RESOLUTION else None
     return picture(png, title, caption, narrow=narrow)
 
 

@@ -62,7 +62,7 @@ def table(
     numbers
         Whether all columns but the first are numbers.
     """
-    kind = {"class_": "number"} if numbers else {}
+    kind = {"class_": "number" if numbers else "text"}
     top = [
         element("th", title, scope="col", **(kind if place else {}))
         for place, title in enumerate(heading)

@@ -1,5 +1,6 @@
 """The page of a fit: complete, escaped, whole in one file; and what a browser makes of it."""
 
+import dataclasses
 import html.parser
 import re
 import shutil
@@ -150,15 +151,19 @@ def test_many_effects_are_cut(post, monkeypatch):
     monkeypatch.setattr("hierjax.report_page.MOST_EFFECTS", 2)
     text = page_text(post.model, post.draws, {}, post.info, {})
     assert "Effects of groups (the first 2 of 6)" in text
-    assert text.count("r_place[") == 2
+    assert text.count('scope="row">r_place[') == 2
 
 
-def test_estimates_have_a_page():
-    frame = hj.load_data("pastes")
-    fitted = hj.fit("strength ~ 1 + (1 | batch)", frame, method="empirical_bayes", progress=False)
-    text = page_text(fitted.model, fitted.draws, fitted.stats, fitted.info, {})
+def test_estimates_have_a_page(post):
+    estimates = {n: np.ones((2, *values.shape[2:])) for n, values in post.draws.items()}
+    info = dataclasses.replace(
+        post.info, method="empirical_bayes", settings={"kind": "ml"}, estimates=estimates,
+        trace={"parameters": (4.0,), "log_likelihood": (-10.0,), "steps": (3.0,)},
+    )  # fmt: skip
+    text = page_text(post.model, post.draws, post.stats, info, {})
     shown = " ".join(read(text).text)
     assert "estimate" in shown
+    assert "converged in 3 steps" in shown
     assert "rhat" not in shown
 
 
