@@ -61,6 +61,10 @@ class Origin(Protocol):
         """Return the site of each block of group effects with the labels of its terms."""
         ...
 
+    def source(self) -> str:
+        """Write the model as a module that needs jax and numpyro only."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Model:
@@ -140,6 +144,29 @@ class Model:
         from hierjax.trace import prior_table
 
         return prior_table(self.fn, self.data)
+
+    def source(self) -> str:
+        """Standalone NumPyro source text of a formula model.
+
+        Returns
+        -------
+        str
+            A module with imports of jax and numpyro only and a function `model`, whose sites and
+            log density are those of this model. Its docstring says which arguments it takes.
+
+        Raises
+        ------
+        ModelError
+            The model was not made by `hierjax.formula`.
+        PriorError
+            A prior is not one of NumPyro's own distributions.
+        """
+        if self.origin is None:
+            raise ModelError(
+                f"the model {self.name!r} is a NumPyro function already, not a formula: "
+                "`inspect.getsource(model.fn)` shows its source."
+            )
+        return self.origin.source()
 
     def with_data(self, data: Any) -> "Model":
         """Return the same model on other data.

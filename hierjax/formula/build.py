@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hierjax.formula.censoring import build_censoring
 from hierjax.formula.check import check_groups, check_rank
 from hierjax.formula.design import build_column, build_design
 from hierjax.formula.families import Family, find_family
@@ -43,6 +44,7 @@ def formula(
     weights: Any = None,
     offset: Any = None,
     known_sd: Any = None,
+    censored: Any = None,
 ) -> Model:
     """Make a hierarchical model from a formula and a data frame.
 
@@ -56,22 +58,24 @@ def formula(
         (all effects of a group independent, as in brms), `(1 | a/b)`, `(1 | a:b)`, `offset(x)`,
         `C(x)`, splines such as `bs(x, df=5)`, `center`, `scale`, `poly`, `log` and the like, and
         arithmetic inside `I(...)`. The response may be an expression, `successes / trials` for the
-        binomial family, and may be followed by `| se(s)`, `| trials(n)` or `| weights(w)`.
+        binomial family, and may be followed by `| se(s)`, `| trials(n)`, `| weights(w)` or
+        `| cens(c)`.
         Names with spaces go in backticks.
     data
         pandas frame, mapping of columns, or another frame. Text and categorical columns are coded
         by treatment contrasts; True and False count as 1 and 0.
     family
-        "gaussian", "student_t", "bernoulli", "binomial", "poisson" or "negative_binomial".
+        "gaussian", "student_t", "lognormal", "gamma", "beta", "bernoulli", "binomial", "poisson",
+        "zero_inflated_poisson" or "negative_binomial".
     priors
         Slot -> NumPyro distribution (or `Variance`; a number is the concentration of an LKJ prior).
         Slots, most specific first: `b_x`, `b`; `sd_g__x`, `sd_g`, `sd`; `cor_g`, `cor`; `sigma`,
-        `nu`, `shape`. `model.priors()` lists them with their defaults, whose rules are in
-        `hierjax.formula.priors`.
+        `nu`, `shape`, `phi`, `zi`. `model.priors()` lists them with their defaults, whose rules are
+        in `hierjax.formula.priors`.
     trials
         Number of trials of each row, for the binomial family.
     weights
-        As in lme4: for the gaussian and student_t families the residual sd of a row is
+        As in lme4: for the gaussian, student_t and lognormal families the residual sd of a row is
         sigma / sqrt(weight); for the others its log likelihood is multiplied by the weight. (brms
         multiplies the log likelihood for every family.)
     offset
@@ -80,7 +84,12 @@ def formula(
         Known standard error of each response, as in a meta-analysis: y ~ Normal(mean, known_sd),
         and there is no `sigma`. For the gaussian and student_t families.
 
-        The last four are the name of a column, an array with one value a row, or a number.
+    censored
+        Which responses are only limits, for the gaussian and lognormal families: "none", "left"
+        (the value is less than what is written) or "right" (greater), or 0, -1 and 1, or for
+        censoring on the right False and True.
+
+        The last five are the name of a column, an array with one value a row, or a number.
 
     Returns
     -------
@@ -99,7 +108,13 @@ def formula(
     """
     parsed = parse(text)
     row = find_family(family)
-    arguments = {"trials": trials, "weights": weights, "offset": offset, "known_sd": known_sd}
+    arguments = {
+        "trials": trials,
+        "weights": weights,
+        "offset": offset,
+        "known_sd": known_sd,
+        "censored": censored,
+    }
     given = {role: value for role, value in arguments.items() if value is not None}
     roles, table = collect(parsed, row, data, given)
     return _assemble(parsed, row, roles, table, dict(priors or {}), tuple(given))
@@ -134,6 +149,9 @@ def _assemble(
 ) -> Model:
     values, designs = {}, {}
     for role, factor in roles.items():
+        if role == "censored":
+            designs[role] = build_censoring(factor, table)
+            continue
         word = {"known_sd": "known standard error"}.get(role, role)
         values[role], designs[role] = build_column(factor, table, word)
     offsets = [build_column(factor, table, "offset") for factor in parsed.offsets]
@@ -198,8 +216,13 @@ def _spread(
 ) -> Spread:
     """Middle and spread of the response on the link's scale, for default priors."""
     response = values["response"].astype(np.float64)
-    centre = row.centre(response, offset) if np.isfinite(response).all() else 0.0
-    if not row.scaled:
+    with np.errstate(all="ignore"):  # a response that the family cannot have is refused later
+        if row.on_scale is not None:
+            response = row.on_scale(response)
+        centre = row.centre(response, offset)
+    if not np.isfinite(response).all() or not np.isfinite(centre):
+        return Spread(0.0, 1.0, 1.0)
+    if row.on_scale is None:
         return Spread(centre, 1.0, 1.0)
     rest = response - offset
     size = float(np.std(rest)) if intercept else float(np.sqrt(np.mean(rest**2)))

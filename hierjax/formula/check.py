@@ -101,8 +101,7 @@ def check_response(
             value = f"{value} of {trials[row]:g} trials"
         raise SupportError(
             f"The response `{name}` must be {family.support} for the family {family.name}, but it "
-            f"is not in {listed_rows(bad)} (the first value is {value}). Correct those rows or "
-            "choose another family."
+            f"is not in {listed_rows(bad)} (the first value is {value}). {family.remedy}"
         )
 
 

@@ -28,17 +28,17 @@ class Elementwise(dist.Distribution):
     """
 
     pytree_data_fields = ("components",)
-    pytree_aux_fields = ("_positive",)
+    pytree_aux_fields = ("positive",)
 
     def __init__(self, components: Sequence[dist.Distribution], *, positive: bool) -> None:
         self.components = tuple(components)
-        self._positive = positive
+        self.positive = positive
         super().__init__((len(self.components),), ())
 
     @property
     def support(self) -> Any:  # type: ignore[override]
         """Positive numbers or all numbers."""
-        return constraints.positive if self._positive else constraints.real
+        return constraints.positive if self.positive else constraints.real
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
         """Draw every element from its own distribution."""

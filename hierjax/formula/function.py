@@ -24,6 +24,7 @@ class Arguments:
     weights: str
     trials: str
     known_sd: str
+    censored: str
     priors: str
     num_rows: str
 
@@ -138,8 +139,10 @@ class FormulaFunction:
         elif weights is not None and not self.replicates:
             # A weight is a relative precision: the variance of a row is sigma^2 / weight.
             parameters["sigma"] = parameters["sigma"] / jnp.sqrt(weights)
-        row = FAMILIES[self.family]
-        likelihood = row.distribution(predictor, parameters, data.get(names.trials))
+        for role, argument in (("trials", names.trials), ("censored", names.censored)):
+            if argument in data:
+                parameters[role] = data[argument]
+        likelihood = FAMILIES[self.family].distribution(predictor, parameters)
         with numpyro.plate(self.rows, data[names.num_rows]):
             if weights is not None and self.replicates:
                 with numpyro.handlers.scale(scale=weights):

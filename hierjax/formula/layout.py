@@ -240,13 +240,13 @@ def lay_out_parameters(
 ) -> tuple[tuple[str, Scale], ...]:
     """Name the parameters of the family and give them their default priors."""
     found = []
-    for name, default in family.parameters.items():
+    for name, parameter in family.parameters.items():
         if name == "sigma" and known_sd:
             continue
         site = layout.site(name, "other")
-        kind = "scale" if name == "sigma" else "parameter"
+        default = parameter.default(spread.residual)
         applies = (f"{name} of the family {family.name}",)
-        layout.slots.append(Slot(site, kind, ((name,),), default(spread.residual), applies, False))
+        layout.slots.append(Slot(site, parameter.kind, ((name,),), default, applies, False))
         layout.scales[site] = f"variance_{name}"
         found.append((name, Scale(site, None)))
     return tuple(found)

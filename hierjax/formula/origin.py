@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hierjax.errors import DataError, SettingsError
+from hierjax.formula.censoring import censoring_of
 from hierjax.formula.check import (
     check_groups,
     check_positive,
@@ -18,12 +19,13 @@ from hierjax.formula.design import Design, column_of
 from hierjax.formula.distributions import in_words
 from hierjax.formula.families import Family
 from hierjax.formula.frame import used_columns
-from hierjax.formula.function import FormulaFunction
+from hierjax.formula.function import Effects, FormulaFunction, Group
 from hierjax.formula.groups import read_grouping
-from hierjax.formula.layout import GroupPlan
+from hierjax.formula.layout import Block, GroupPlan
 from hierjax.formula.prediction import rows_of_groups
 from hierjax.formula.priors import Prior, describe_user, element
 from hierjax.formula.roles import array_name, with_arrays
+from hierjax.formula.source import source_of
 from hierjax.formula.terms import Formula
 from hierjax.model import Model, NewData
 
@@ -46,7 +48,7 @@ class FormulaOrigin:
     groups
         Grouping factors, in the order of `fn.groups`.
     columns
-        Role ("response", "trials", "weights", "known_sd") -> design of its one column.
+        Role ("response", "trials", "weights", "known_sd", "censored") -> design of its one column.
     offsets
         Designs of the offsets, which are added up.
     fn
@@ -58,7 +60,8 @@ class FormulaOrigin:
     table
         Columns of the first data that the model uses, in plain types.
     arguments
-        Argument of `formula` (trials, weights, offset, known_sd) -> its column in `table`.
+        Argument of `formula` (trials, weights, offset, known_sd, censored) -> its column in
+        `table`.
     """
 
     formula: Formula
@@ -123,8 +126,8 @@ class FormulaOrigin:
         response
             Whether `new` has the response; without it the model function samples it.
         **arrays
-            New values of the arguments (`trials`, `weights`, `offset`, `known_sd`) that the model
-            was given as arrays; those given as columns are taken from `new`.
+            New values of the arguments (`trials`, `weights`, `offset`, `known_sd`, `censored`) that
+            the model was given as arrays; those given as columns are taken from `new`.
 
         Raises
         ------
@@ -231,10 +234,19 @@ class FormulaOrigin:
     def effect_terms(self) -> dict[str, tuple[str, ...]]:
         """Return the site of each block of group effects with the labels of its terms."""
         return {
-            part.site: block.labels
-            for group, plan in zip(self.fn.groups, self.groups, strict=True)
-            for part, block in zip(group.effects, plan.blocks, strict=True)
+            part.site: block.labels for _, _, pairs in self.group_parts() for part, block in pairs
         }
+
+    def group_parts(self) -> list[tuple[Group, GroupPlan, list[tuple[Effects, Block]]]]:
+        """Pair grouping factors of the function with their plans, and the blocks of each."""
+        return [
+            (group, plan, list(zip(group.effects, plan.blocks, strict=True)))
+            for group, plan in zip(self.fn.groups, self.groups, strict=True)
+        ]
+
+    def source(self) -> str:
+        """Write the model as a module that needs jax and numpyro only."""
+        return source_of(self)
 
     @property
     def grouping_columns(self) -> list[str]:
@@ -243,7 +255,7 @@ class FormulaOrigin:
 
     def design_columns(self, *, response: bool = True, precision: bool = True) -> list[str]:
         """Columns whose values enter the model otherwise than as labels of groups."""
-        left_out = set() if response else {"response"}
+        left_out = set() if response else {"response", "censored"}
         left_out |= set() if precision else {"weights", "known_sd"}
         designs = [self.common, *self.offsets, *(b.design for g in self.groups for b in g.blocks)]
         designs += [design for role, design in self.columns.items() if role not in left_out]
@@ -274,16 +286,18 @@ class FormulaOrigin:
             data[names.design] = self.common.matrix(frame)
         if self.offsets:
             data[names.offset] = np.sum([column_of(d, frame) for d in self.offsets], axis=0)
-        for group, plan in zip(self.fn.groups, self.groups, strict=True):
+        for group, plan, pairs in self.group_parts():
             grouping = plan.grouping
             data[group.plate] = placed[grouping.name] if placed else grouping.index(frame)
             data[group.size] = plan.grouping.count
-            for part, block in zip(group.effects, plan.blocks, strict=True):
+            for part, block in pairs:
                 if part.design is not None:
                     matrix = block.design.matrix(frame)[:, block.columns]
                     data[part.design] = matrix[:, 0] if part.width is None else matrix
         data.update(self._row_values(frame, precision=precision))
         if response:
+            if "censored" in self.columns:
+                data[names.censored] = censoring_of(self.columns["censored"], frame)
             data[self.fn.response] = self._response(frame, data.get(names.trials))
         return data
 

@@ -13,7 +13,11 @@ root mean square takes the place of the standard deviation, for response and col
   intercept), as bambi; brms has a half-Student-t of 3 degrees of freedom on the same scale, whose
   tail makes sampling slow when groups are few;
 - correlations: LKJ(2) on the matrix, a mild pull towards 0 (brms has LKJ(1));
-- sigma: Exponential(1 / s), as rstanarm; nu: Gamma(2, 0.1); shape: LogNormal(1, 1.5).
+- sigma: Exponential(1 / s), as rstanarm; nu: Gamma(2, 0.1); shape of negative binomial responses:
+  LogNormal(1, 1.5); shape of gamma responses and phi of beta responses: LogNormal(2, 2); zi:
+  Beta(1, 1).
+
+The spread of a log-normal response is that of its logarithm.
 """
 
 import dataclasses
@@ -60,7 +64,7 @@ class Slot:
     site
         Name of the site.
     kind
-        "coefficient", "scale", "correlation" or "parameter" (a positive one).
+        "coefficient", "scale", "correlation", "parameter" (a positive one) or "probability".
     chains
         For each element, the slots that can set its prior, most specific first.
     default
@@ -196,13 +200,20 @@ def _check_support(slot: Slot, name: str, given: dist.Distribution) -> None:
         raise PriorError(
             f"`priors[{name!r}]` must be a distribution over numbers; {in_words(given)} is not."
         )
-    below = [-1e6, -1.0, -1e-3]
-    if slot.kind != "coefficient" and not given.event_shape:
-        if any(bool(np.any(support(np.float64(value)))) for value in below):
-            raise PriorError(
-                f"`{slot.site}` is positive, but the prior {in_words(given)} of "
-                f"`priors[{name!r}]` allows negative values; use for example dist.HalfNormal(1)."
-            )
+    if slot.kind == "coefficient" or given.event_shape:
+        return
+    if any(bool(np.any(support(np.float64(value)))) for value in (-1e6, -1.0, -1e-3)):
+        remedy = "dist.Beta(1, 1)" if slot.kind == "probability" else "dist.HalfNormal(1)"
+        raise PriorError(
+            f"`{slot.site}` is positive, but the prior {in_words(given)} of "
+            f"`priors[{name!r}]` allows negative values; use for example {remedy}."
+        )
+    above = (1.001, 2.0, 1e6)
+    if slot.kind == "probability" and any(bool(np.any(support(np.float64(v)))) for v in above):
+        raise PriorError(
+            f"`{slot.site}` is a probability, but the prior {in_words(given)} of "
+            f"`priors[{name!r}]` allows values above 1; use for example dist.Beta(1, 1)."
+        )
 
 
 def _bad_shape(slot: Slot, name: str, given: dist.Distribution) -> PriorError:

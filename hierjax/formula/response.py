@@ -6,7 +6,7 @@ from hierjax.errors import FormulaError
 from hierjax.formula.terms import Factor, Response, read_factor
 from hierjax.formula.tokens import Token
 
-ADDITIONS = {"se": "known_sd", "trials": "trials", "weights": "weights"}
+ADDITIONS = {"se": "known_sd", "trials": "trials", "weights": "weights", "cens": "censored"}
 """Words after `y |` and the argument of `hierjax.formula` that each stands for."""
 
 

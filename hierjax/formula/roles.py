@@ -1,4 +1,4 @@
-"""Who plays which part: response, trials, weights, offset and known standard errors.
+"""Who plays which part: response, trials, weights, offset, known standard errors, censoring.
 
 Each may stand in the formula or in an argument, as a column, an expression, an array or a number.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from hierjax.errors import FormulaError
 from hierjax.formula.calls import Expression
 from hierjax.formula.check import check_length
-from hierjax.formula.families import Family
+from hierjax.formula.families import FAMILIES, Family
 from hierjax.formula.frame import column_names, used_columns
 from hierjax.formula.terms import Factor, Formula
 
@@ -90,12 +90,21 @@ def _check_roles(found: Mapping[str, Factor], row: Family) -> None:
             f"The family {row.name} has no trials; for successes out of trials use "
             "family='binomial'."
         )
-    if "known_sd" in found and not row.residual_scale:
+    if "known_sd" in found and not row.known_sd:
         raise FormulaError(
-            f"Known standard errors need the family gaussian or student_t, not {row.name}."
+            f"Known standard errors need the family {_with('known_sd')}, not {row.name}."
+        )
+    if "censored" in found and row.censored is None:
+        raise FormulaError(
+            f"Censored responses need the family {_with('censored')}, not {row.name}."
         )
     if "known_sd" in found and "weights" in found:
         raise FormulaError("Give known standard errors or weights, not both.")
+
+
+def _with(capability: str) -> str:
+    """Families that have something that not all have."""
+    return " or ".join(name for name, row in FAMILIES.items() if getattr(row, capability))
 
 
 def array_name(role: str) -> str:

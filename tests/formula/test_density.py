@@ -27,6 +27,9 @@ FRAME = pd.DataFrame(
         "bit": RNG.integers(0, 2, size=ROWS),
         "w": RNG.uniform(0.5, 2.0, size=ROWS),
         "t": RNG.uniform(1.0, 3.0, size=ROWS),
+        "share": np.linspace(0.02, 0.97, ROWS),
+        "z": np.tile([0, 2, 0, 1], 9),
+        "side": np.tile(["none", "left", "right"], 12),
     }
 )
 INDEX = np.repeat(np.arange(GROUPS), 6)
@@ -181,13 +184,81 @@ def likelihoods():
         "n ~ x", {"family": "negative_binomial"}, 0.005, {"shape": 3.0},
         lambda: stats.nbinom.logpmf(n, 3.0, 3.0 / (3.0 + rate)),
     )  # fmt: skip
+    zeros = np.where(n == 0, 0.3, 0.0)
+    yield (
+        "n ~ x + offset(log(t))", {"family": "zero_inflated_poisson"}, 0.005, {"zi": 0.3},
+        lambda: np.log(zeros + 0.7 * stats.poisson.pmf(n, rate * t)),
+    )  # fmt: skip
+    low = np.exp(eta * 0.0001)
+    yield (
+        "z ~ x", {"family": "zero_inflated_poisson"}, 0.0001, {"zi": 0.3},
+        lambda: np.log(np.where(FRAME.z == 0, 0.3, 0.0) + 0.7 * stats.poisson.pmf(FRAME.z, low)),
+    )  # fmt: skip
+    yield (
+        "t ~ x", {"family": "gamma"}, 0.005, {"shape": 7.0},
+        lambda: stats.gamma.logpdf(t, 7.0, scale=rate / 7.0),
+    )  # fmt: skip
+    yield (
+        "t ~ x", {"family": "gamma", "weights": "w"}, 0.005, {"shape": 0.2},
+        lambda: w * stats.gamma.logpdf(t, 0.2, scale=rate / 0.2),
+    )  # fmt: skip
+    share = FRAME.share.to_numpy()
+    yield (
+        "share ~ x", {"family": "beta"}, 0.001, {"phi": 6.0},
+        lambda: stats.beta.logpdf(share, 6.0 * p, 6.0 * (1 - p)),
+    )  # fmt: skip
+    yield (
+        "t ~ x", {"family": "lognormal", "weights": "w"}, 0.005, {"sigma": 2.0},
+        lambda: stats.lognorm.logpdf(t, 2.0 / np.sqrt(w), scale=rate),
+    )  # fmt: skip
+    yield from censored(eta)
+
+
+def censored(eta):
+    """Limits by SciPy's logcdf and logsf, in words, numbers and True or False."""
+    y, w, t, side = (FRAME[c].to_numpy() for c in ("y", "w", "t", "side"))
+
+    def of(distribution, value, marks=side):
+        left, right = distribution.logcdf(value), distribution.logsf(value)
+        return np.select(
+            [marks == "left", marks == "right"], [left, right], distribution.logpdf(value)
+        )
+
+    numbers = np.select([side == "left", side == "right"], [-1, 1], 0)
+    right = np.where(numbers == 1, "right", "none")
+    options = (
+        ("y ~ x", {"censored": "side"}, side, 1.0),
+        ("y | cens(side) ~ x", {}, side, 1.0),
+        ("y ~ x", {"censored": numbers}, side, 1.0),
+        ("y ~ x", {"censored": numbers == 1}, right, 1.0),
+        ("y ~ x", {"censored": "side"}, side, 8.0),  # 60 to 80 standard deviations away
+    )
+    for text, given, marks, scale in options:
+        yield (
+            text, given, scale, {"sigma": 24.0},
+            lambda marks=marks, scale=scale: of(stats.norm(eta * scale, 24.0), y, marks),
+        )  # fmt: skip
+    yield (
+        "y ~ x", {"censored": "side", "weights": "w"}, 1.0, {"sigma": 24.0},
+        lambda: of(stats.norm(eta, 24.0 / np.sqrt(w)), y),
+    )  # fmt: skip
+    yield (
+        "y ~ x", {"censored": "side", "known_sd": "t"}, 1.0, {}, lambda: of(stats.norm(eta, t), y)
+    )  # fmt: skip
+    yield (
+        "t ~ x", {"family": "lognormal", "censored": "side"}, 0.005, {"sigma": 2.0},
+        lambda: of(stats.lognorm(2.0, scale=np.exp(eta * 0.005)), t),
+    )  # fmt: skip
 
 
 PARAMETER_PRIORS = {
     "sigma": stats.halfnorm(scale=50.0),
     "nu": stats.gamma(2.0, scale=10.0),
     "shape": stats.lognorm(1.5, scale=np.e),
+    "phi": stats.lognorm(2.0, scale=np.e**2),
+    "zi": stats.uniform(),
 }
+GAMMA_SHAPE = stats.lognorm(2.0, scale=np.e**2)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +270,9 @@ def test_family_has_the_density_of_scipy(text, options, scale, parameters, likel
     b = {"b_Intercept": np.float64(240.0 * scale), "b_x": np.float64(9.5 * scale)}
     params = b | {name: np.float64(value) for name, value in parameters.items()}
     wanted = normal(b["b_Intercept"], 250.0, 100.0) + normal(b["b_x"], 0, 20)
-    wanted += sum(PARAMETER_PRIORS[name].logpdf(value) for name, value in parameters.items())
+    own = {"shape": GAMMA_SHAPE} if options.get("family") == "gamma" else {}
+    priors = PARAMETER_PRIORS | own
+    wanted += sum(priors[name].logpdf(value) for name, value in parameters.items())
     wanted += np.sum(likelihood())
     assert density(model, params) == pytest.approx(wanted, rel=1e-12, abs=1e-10)
 
