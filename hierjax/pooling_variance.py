@@ -10,7 +10,7 @@ doi:10.1111/2041-210X.12225. Nakagawa, Johnson and Schielzeth (2017), doi:10.109
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,17 +106,18 @@ def _formula_of(model: Model) -> FormulaFunction:
             "which variances make up the response can be read from formula models only. For a "
             "NumPyro function compute the shares from `post.draws`."
         )
-    if model.fn.family not in RESIDUALS:
-        raise ModelError(f"there is no residual variance for the family {model.fn.family}.")
+    residual = FAMILIES[model.fn.family].residual
+    if isinstance(residual, str):
+        raise ModelError(
+            f"there is no residual variance for the family {model.fn.family}: {residual}. The "
+            "standard deviations of the groups are in `post.summary()`."
+        )
     return model.fn
 
 
 def _scale(fn: FormulaFunction) -> str:
-    link = FAMILIES[fn.family].link
-    if link == "identity":
-        return "on the scale of the response"
-    kind = "logistic, pi^2/3" if link == "logit" else "log-normal approximation"
-    return f"on the latent ({link}) scale; residual: {kind}"
+    residual = FAMILIES[fn.family].residual
+    return residual if isinstance(residual, str) else residual.scale
 
 
 def _variances(
@@ -126,8 +127,8 @@ def _variances(
     groups = {group.plate: _group_variance(model, group, draws) for group in fn.groups}
     shape = next(iter(draws.values())).shape[:2]
     total = sum(groups.values(), start=np.zeros(shape))
-    population, log_rate = _population(model, fn, draws, total)
-    residual = RESIDUALS[fn.family](model, fn, draws, log_rate)
+    population, log_mean = _population(model, fn, draws, total)
+    residual = _residual(model, fn, draws, log_mean)
     return population, groups, np.broadcast_to(residual, shape)
 
 
@@ -178,46 +179,15 @@ def _population(
     return np.concatenate(variances).reshape(shape), log_mean
 
 
-def _normal(model: Model, fn: FormulaFunction, draws: Draws, _: np.ndarray) -> np.ndarray:
-    names = fn.arguments
-    if names.known_sd in model.data:
-        known = np.asarray(model.data[names.known_sd], dtype=float)
-        return np.asarray(np.mean(known**2))
-    weights = model.data.get(names.weights)
-    inverse = 1.0 if weights is None or fn.replicates else np.mean(1.0 / np.asarray(weights))
-    return np.asarray(draws[dict(fn.parameters)["sigma"].site], dtype=float) ** 2 * inverse
-
-
-def _student(model: Model, fn: FormulaFunction, draws: Draws, rate: np.ndarray) -> np.ndarray:
-    """Variance of Student's t, s^2 nu / (nu - 2); infinite at draws with nu of at most 2."""
-    freedom = np.asarray(draws[dict(fn.parameters)["nu"].site], dtype=float)
-    with np.errstate(divide="ignore"):
-        factor = np.where(freedom > 2.0, freedom / np.maximum(freedom - 2.0, 0.0), np.inf)
-    return _normal(model, fn, draws, rate) * factor
-
-
-def _logistic(*_: object) -> np.ndarray:
-    return np.asarray(np.pi**2 / 3.0)
-
-
-def _poisson(model: Model, fn: FormulaFunction, draws: Draws, log_rate: np.ndarray) -> np.ndarray:
-    del model, fn, draws
-    return np.log1p(np.exp(-log_rate))
-
-
-def _negative_binomial(
-    model: Model, fn: FormulaFunction, draws: Draws, log_rate: np.ndarray
-) -> np.ndarray:
-    del model
-    shape = np.asarray(draws[dict(fn.parameters)["shape"].site], dtype=float)
-    return np.log1p(np.exp(-log_rate) + 1.0 / shape)
-
-
-RESIDUALS: dict[str, Callable[..., np.ndarray]] = {
-    "gaussian": _normal,
-    "student_t": _student,
-    "bernoulli": _logistic,
-    "binomial": _logistic,
-    "poisson": _poisson,
-    "negative_binomial": _negative_binomial,
-}
+def _residual(model: Model, fn: FormulaFunction, draws: Draws, log_mean: np.ndarray) -> np.ndarray:
+    """Variance of rows around their predictors, as the family of the model has it."""
+    found = FAMILIES[fn.family].residual
+    assert not isinstance(found, str)
+    parameters = {name: np.asarray(draws[scale.site], dtype=float) for name, scale in fn.parameters}
+    weights = model.data.get(fn.arguments.weights)
+    if fn.arguments.known_sd in model.data:
+        known = np.asarray(model.data[fn.arguments.known_sd], dtype=float)
+        parameters["sigma"] = np.sqrt(np.mean(known**2))
+    elif "sigma" in parameters and weights is not None and not fn.replicates:
+        parameters["sigma"] = parameters["sigma"] * np.sqrt(np.mean(1.0 / np.asarray(weights)))
+    return found.variance(parameters, log_mean)

@@ -166,6 +166,12 @@ def _check_site(site: Site) -> None:
             "can do. Write what it stands for as a distribution, or give the model without it as "
             "`simulator`."
         )
+    if "Censored" in site.distribution:
+        raise ModelError(
+            f"site {site.name!r} observes limits of values, and which are limits depends on the "
+            "values, so that simulated ones would not fit the marks of censoring. Give the model "
+            "without censoring as `simulator`."
+        )
     if site.scaled:
         raise ModelError(
             f"the log density of site {site.name!r} is multiplied by weights (or its plate is "
