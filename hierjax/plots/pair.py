@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MOST = 6
 MOST_LEVEL = 4
 MOST_POINTS = 2000
-LONGEST = 26  # characters of a name
+LONGEST = 22  # characters of a name
 PANEL, LEFT, BELOW = 1.55, 0.75, 0.9  # inches
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST = 12
 BINS = 20
+HIGHEST = 2.4  # bar that fills the row of a chain, in units of an even one
 COLUMNS = 3
 ERRORS = 2.58  # standard errors on either side: 99% of bins
 LONGEST = 34  # characters of a title
@@ -105,21 +106,21 @@ def _ranks(axes: "Axes", scalar: Scalar, *, first: bool) -> None:
     chains, length = values.shape
     ranks = rankdata(values, method="average").reshape(values.shape) / values.size
     even = length / BINS
-    # Draws that depend on each other fill bins less evenly than as many independent ones.
-    size = min(float(np.nan_to_num(ess_bulk(values), nan=values.size)) / values.size, 1.0)
-    error = ERRORS * np.sqrt((1 - 1 / BINS) / (even * max(size, 1.0 / length)))
     edges = np.linspace(0.0, 1.0, BINS + 1)
     for chain, color in zip(range(chains), np.resize(CHAINS, chains), strict=True):
         base = chains - 1 - chain
         heights = np.histogram(ranks[chain], edges)[0] / even  # 1 where even
-        low, high = np.clip(np.array([1 - error, 1 + error]) / 2.4, 0.0, 0.92)
+        # Draws that depend on each other fill bins less evenly than as many independent ones.
+        size = np.clip(np.nan_to_num(ess_bulk(values[[chain]]), nan=length), 1.0, length)
+        error = ERRORS * np.sqrt((BINS - 1) / size)
+        low, high = np.clip(np.array([1 - error, 1 + error]) / HIGHEST, 0.0, 0.92)
         axes.fill_between([0, 1], base + low, base + high, color=GRID, linewidth=0)
         axes.axhline(base, color=FAINT, linewidth=0.5)
         axes.stairs(
-            base + np.minimum(heights / 2.4, 0.95), edges, baseline=base, fill=True, alpha=0.45,
+            base + np.minimum(heights / HIGHEST, 0.95), edges, baseline=base, fill=True, alpha=0.45,
             color=color, linewidth=0,
         )  # fmt: skip
-        axes.stairs(base + np.minimum(heights / 2.4, 0.95), edges, color=color, linewidth=0.9)
+        axes.stairs(base + np.minimum(heights / HIGHEST, 0.95), edges, color=color, linewidth=0.9)
     style(axes)
     axes.set_title(plain(shortened(scalar.name, LONGEST)), fontsize=9.5, color=INK, loc="left")
     axes.set_xlim(0.0, 1.0)
