@@ -12,6 +12,7 @@ from hierjax.plots.canvas import (
     BLUE,
     FAINT,
     GRID,
+    SKY,
     TICK,
     caption,
     new_figure,
@@ -62,8 +63,7 @@ def plot_forest(
     for axes, (name, labels, values) in zip(row, panels, strict=True):
         _forest(axes, labels, values, height)
         style(axes, title=name)
-    thin = all(values.shape[1] > ROOM for _, _, values in panels)
-    remarks = ["median and 90% interval" if thin else "median, 50% and 90% intervals"]
+    remarks = ["median, 50% and 90% intervals"]
     if left_out:
         remarks.append(f"{left_out} more terms are not shown: choose with site=...")
     caption(figure, "; ".join(remarks))
@@ -123,18 +123,17 @@ def _forest(axes: "Axes", labels: Sequence[object], values: np.ndarray, height: 
     place = np.arange(len(order))
     thin = len(order) > ROOM
     axes.axvline(0.0, color=GRID, linewidth=1.0, zorder=0)
-    axes.hlines(place, low[order], high[order], color=BLUE, linewidth=0.5 if thin else 1.0)
-    if not thin:
+    if thin:  # rows of a pixel or two: lines would make a pattern of their own
+        axes.fill_betweenx(place, low[order], high[order], step="mid", color=SKY, linewidth=0)
+        axes.fill_betweenx(place, lower[order], upper[order], step="mid", color=BLUE, linewidth=0)
+        axes.plot(median[order], place, color="white", linewidth=1.0)
+    else:
+        axes.hlines(place, low[order], high[order], color=BLUE, linewidth=1.0)
         axes.hlines(place, lower[order], upper[order], color=BLUE, linewidth=2.8)
-    axes.plot(
-        median[order],
-        place,
-        "o",
-        color=BLUE if thin else "white",
-        markeredgecolor=BLUE,
-        markersize=1.2 if thin else 3.2,
-        markeredgewidth=0.9,
-    )
+        axes.plot(
+            median[order], place, "o", color="white", markeredgecolor=BLUE, markersize=3.2,
+            markeredgewidth=0.9,
+        )  # fmt: skip
     step = _label_step(len(order), height)
     ticks = place[::-1][::step][::-1]
     axes.set_yticks(ticks, [_label(labels[group]) for group in order[ticks].tolist()])

@@ -116,11 +116,9 @@ def _ranks(axes: "Axes", scalar: Scalar, *, first: bool) -> None:
         low, high = np.clip(np.array([1 - error, 1 + error]) / HIGHEST, 0.0, 0.92)
         axes.fill_between([0, 1], base + low, base + high, color=GRID, linewidth=0)
         axes.axhline(base, color=FAINT, linewidth=0.5)
-        axes.stairs(
-            base + np.minimum(heights / HIGHEST, 0.95), edges, baseline=base, fill=True, alpha=0.45,
-            color=color, linewidth=0,
-        )  # fmt: skip
-        axes.stairs(base + np.minimum(heights / HIGHEST, 0.95), edges, color=color, linewidth=0.9)
+        tops = base + np.minimum(heights / HIGHEST, 0.95)
+        axes.stairs(tops, edges, baseline=base, fill=True, alpha=0.45, color=color, linewidth=0)
+        axes.stairs(tops, edges, baseline=base, color=color, linewidth=0.9)
     style(axes)
     axes.set_title(plain(shortened(scalar.name, LONGEST)), fontsize=9.5, color=INK, loc="left")
     axes.set_xlim(0.0, 1.0)
