@@ -107,11 +107,14 @@ def test_axes_of_the_result_run_over_the_rows():
         numpyro.deterministic("fitted", r[first])
         numpyro.deterministic("total", r[first].sum())
         numpyro.deterministic("sorted", jnp.sort(r[first]))
+        numpyro.deterministic("beside", jnp.stack([r[first], x], axis=-1))
+        numpyro.deterministic("outer", r[first][:, None] - jnp.arange(3.0))
 
     sites = abstract_trace(fn, {"first": COUNTY, "x": X}).sites
     assert sites["fitted"].axes == ("rows",)
     assert sites["total"].axes == ()
     assert sites["sorted"].axes == ("",)
+    assert sites["beside"].axes == sites["outer"].axes == ("rows", "")
 
 
 def test_equal_arrays_are_not_told_apart_by_content():

@@ -35,15 +35,18 @@ def _is_whole(number: float | None) -> bool:
 
 
 def elementwise(equation: Any, values: list[Value], blank: Value) -> Value:
-    """Positions of all operands of the full shape stay what they are."""
+    """Positions stay what they are along axes that an operand has at full length."""
     shape = _shape(equation.outvars[0])
-    full = [
-        value
-        for value, atom in zip(values, equation.invars, strict=True)
-        if _shape(atom) == shape and value.axes
+    operands = [
+        (value.axes, own)
+        for value, own in zip(values, map(_shape, equation.invars), strict=True)
+        if len(own) == len(shape) and value.axes
     ]
-    axes = tuple(NOTHING.union(*each) for each in zip(*(value.axes for value in full), strict=True))
-    return dataclasses.replace(blank, axes=axes or blank.axes)
+    found = tuple(
+        NOTHING.union(*(axes[axis] for axes, own in operands if own[axis] == size))
+        for axis, size in enumerate(shape)
+    )
+    return dataclasses.replace(blank, axes=found if operands else blank.axes)
 
 
 def _same_numbers(equation: Any, values: list[Value], blank: Value) -> Value:
@@ -171,6 +174,12 @@ def _concatenate(equation: Any, values: list[Value], blank: Value) -> Value:
     return dataclasses.replace(blank, axes=axes, columns=columns)
 
 
+def _stack(equation: Any, values: list[Value], blank: Value) -> Value:
+    axes = [NOTHING.union(*each) for each in zip(*(value.axes for value in values), strict=True)]
+    axes.insert(equation.params["axis"], NOTHING)
+    return dataclasses.replace(blank, axes=tuple(axes))
+
+
 def _dot_general(equation: Any, values: list[Value], blank: Value) -> Value:
     (contracted, batched) = equation.params["dimension_numbers"]
     left, right = values
@@ -266,6 +275,7 @@ RULES: dict[str, Rule] = {
     "transpose": _transpose,
     "slice": _slice,
     "concatenate": _concatenate,
+    "stack": _stack,
     "dot_general": _dot_general,
     "gather": _gather,
     "dynamic_slice": _dynamic_slice,
