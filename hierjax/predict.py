@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpyro.distributions import CategoricalLogits, CategoricalProbs
 
 from hierjax import checks
 from hierjax.draws import FitInfo
@@ -18,9 +19,12 @@ from hierjax.predict_data import check_new_data, new_data
 from hierjax.predict_program import Filling, Messages, at_every_draw, flattened
 from hierjax.predict_result import Prediction
 from hierjax.trace import ModelTrace, abstract_trace
+from hierjax.trace_recorder import unwrapped
 
 GROUPS = ("sample", "population", "error")
 KINDS = ("mean", "draw")
+CATEGORICAL = (CategoricalLogits, CategoricalProbs)
+CATEGORY = "_category"  # after the name of a response: the dimension of its categories
 
 Draws = Mapping[str, np.ndarray]
 
@@ -251,6 +255,11 @@ def _predicted(
 
 
 def _mean_of(distribution: Any, site: str) -> Array:
+    """Mean of the response; for categories the probability of each, along a last axis."""
+    bare = unwrapped(distribution)
+    if isinstance(bare, CATEGORICAL):
+        probabilities = jnp.asarray(bare.probs)
+        return jnp.broadcast_to(probabilities, (*distribution.shape(), probabilities.shape[-1]))
     try:
         return jnp.asarray(distribution.mean)
     except NotImplementedError as error:
@@ -263,7 +272,8 @@ def _averaged(values: Array, spans: tuple[Array, Array]) -> Array:
     """Mean over the candidates of each row: they follow one another."""
     starts, counts = map(jnp.asarray, spans)
     owner = jnp.searchsorted(starts, jnp.arange(values.shape[0]), side="right") - 1
-    return jax.ops.segment_sum(values, owner, num_segments=starts.shape[0]) / counts
+    sums = jax.ops.segment_sum(values, owner, num_segments=starts.shape[0])
+    return sums / counts.reshape(-1, *(1,) * (values.ndim - 1))
 
 
 def _picked(values: Array, spans: tuple[Array, Array], key: Array) -> Array:
@@ -293,4 +303,8 @@ def _result(
     found = {dim: places[dim] for dim in dims}
     if given.rows is not None:
         found[dims[0]] = range(values.shape[2])
-    return Prediction(site, values, dims, found, kind, groups)
+    categories = tuple(labels.get(f"{site}{CATEGORY}", ()))
+    if values.ndim - 2 > len(dims):
+        dims = (*dims, f"{site}{CATEGORY}")
+        found[dims[-1]] = categories or range(values.shape[-1])
+    return Prediction(site, values, dims, found, kind, groups, categories)

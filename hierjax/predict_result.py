@@ -33,6 +33,9 @@ class Prediction:
         "mean" for the expected response, "draw" for new observations.
     groups
         What was done about new groups.
+    categories
+        Labels of a response in categories: an observation k is `categories[k]`. The expected
+        response of such a response is the probability of each category, along the last axis.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Prediction:
     coordinates: dict[str, Sequence[Any]]
     kind: str
     groups: str
+    categories: tuple[Any, ...] = ()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.values, dtype=dtype, copy=copy)
@@ -59,10 +63,13 @@ class Prediction:
         Returns
         -------
         pandas.DataFrame
-            Index: the dimensions of the response. Columns `mean, sd, q5, q50, q95`.
+            Index: the dimensions of the response. Columns `mean, sd, q5, q50, q95`; for
+            observations in categories the share of each category.
         """
         import pandas as pd
 
+        if self.categories and self.kind == "draw":
+            return self._shares()
         flat = np.asarray(self.values, dtype=float).reshape(-1, *self.values.shape[2:])
         flat = flat.reshape(len(flat), -1)
         low, middle, high = np.quantile(flat, (0.05, 0.5, 0.95), axis=0)
@@ -71,6 +78,14 @@ class Prediction:
             "mean": flat.mean(axis=0), "sd": spread, "q5": low, "q50": middle, "q95": high
         }  # fmt: skip
         return pd.DataFrame(columns, index=self._index())
+
+    def _shares(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        flat = np.asarray(self.values).reshape(-1, *self.values.shape[2:])
+        flat = flat.reshape(len(flat), -1)
+        shares = {label: (flat == code).mean(axis=0) for code, label in enumerate(self.categories)}
+        return pd.DataFrame(shares, index=self._index())
 
     def to_xarray(self) -> "xarray.DataArray":
         """Return the draws as an array with dimensions chain, draw and those of the response."""

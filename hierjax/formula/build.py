@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hierjax.formula.categories import build_categories
 from hierjax.formula.censoring import build_censoring
 from hierjax.formula.check import check_groups, check_rank
 from hierjax.formula.design import build_column, build_design
@@ -19,6 +20,7 @@ from hierjax.formula.layout import (
     Spread,
     argument_names,
     blocks_of,
+    coefficient_scales,
     lay_out_coefficients,
     lay_out_group,
     lay_out_parameters,
@@ -66,12 +68,12 @@ def formula(
         by treatment contrasts; True and False count as 1 and 0.
     family
         "gaussian", "student_t", "lognormal", "gamma", "beta", "bernoulli", "binomial", "poisson",
-        "zero_inflated_poisson" or "negative_binomial".
+        "zero_inflated_poisson", "negative_binomial" or "ordered".
     priors
         Slot -> NumPyro distribution (or `Variance`; a number is the concentration of an LKJ prior).
         Slots, most specific first: `b_x`, `b`; `sd_g__x`, `sd_g`, `sd`; `cor_g`, `cor`; `sigma`,
-        `nu`, `shape`, `phi`, `zi`. `model.priors()` lists them with their defaults, whose rules are
-        in `hierjax.formula.priors`.
+        `nu`, `shape`, `phi`, `zi`, `threshold`. `model.priors()` lists them with their
+        defaults, whose rules are in `hierjax.formula.priors`.
     trials
         Number of trials of each row, for the binomial family.
     weights
@@ -125,7 +127,11 @@ def rebuild(description: Mapping[str, Any], frame: Mapping[str, Any]) -> Model:
     import pandas as pd
 
     columns = {
-        name: pd.Categorical(values, categories=description["levels"][name])
+        name: pd.Categorical(
+            values,
+            categories=description["levels"][name],
+            ordered=name in description.get("ordered", ()),
+        )
         if name in description["levels"]
         else np.asarray(values)
         for name, values in frame.items()
@@ -148,9 +154,14 @@ def _assemble(
     given: tuple[str, ...],
 ) -> Model:
     values, designs = {}, {}
+    categories: tuple[Any, ...] = ()
     for role, factor in roles.items():
         if role == "censored":
             designs[role] = build_censoring(factor, table)
+            continue
+        if role == "response" and row.categories:
+            order = row.categories == "ordered"
+            designs[role], categories = build_categories(factor, table, ordered=order)
             continue
         word = {"known_sd": "known standard error"}.get(role, role)
         values[role], designs[role] = build_column(factor, table, word)
@@ -164,7 +175,9 @@ def _assemble(
     )
     offset = sum((value for value, _ in offsets), start=np.zeros(len(table)))
     intercept = parsed.common.intercept
-    spread = _spread(row, values, offset, intercept=intercept)
+    spread = Spread(0.0, 1.0, 1.0, categories)
+    if not categories:
+        spread = _spread(row, values, offset, intercept=intercept)
     layout, function = _lay_out(parsed, row, roles, (matrix, common), plans, spread)
     chosen = resolve(layout.slots, user_priors)
     function = _with_variances(function, layout, chosen)
@@ -181,6 +194,7 @@ def _assemble(
         user_priors,
         table,
         arguments,
+        categories,
     )
     return Model(
         function,
@@ -245,9 +259,13 @@ def _lay_out(
         names.free(plan.grouping.name)
     response = names.free(roles["response"].text)
     rows, arguments = names.free("rows"), argument_names(names)
-    coefficients = lay_out_coefficients(layout, *common, spread)
+    thresholds = row.categories == "ordered"
+    coefficients = lay_out_coefficients(layout, *common, spread, thresholds=thresholds)
     groups: tuple[Group, ...] = tuple(lay_out_group(layout, plan, spread) for plan in plans)
-    parameters = lay_out_parameters(layout, row, spread, known_sd="known_sd" in roles)
+    wide = coefficient_scales(*common, spread)[1]
+    parameters = lay_out_parameters(layout, row, spread, wide, known_sd="known_sd" in roles)
+    if spread.categories:
+        layout.dimension(f"{response}_category", spread.categories)
     replicates = "weights" in roles and not row.residual_scale
     function = FormulaFunction(
         row.name,

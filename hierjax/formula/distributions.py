@@ -53,6 +53,36 @@ class Elementwise(dist.Distribution):
         return jnp.stack(densities, axis=-1)
 
 
+class OrderStatistics(dist.Distribution):
+    """Independent draws from one distribution in ascending order, as one event.
+
+    Parameters
+    ----------
+    base
+        Distribution of a number on the real line.
+    size
+        How many draws there are.
+    """
+
+    arg_constraints = {}  # noqa: RUF012 (NumPyro's protocol)
+    support: Any = constraints.ordered_vector
+    pytree_data_fields = ("base",)
+    pytree_aux_fields = ("size",)
+
+    def __init__(self, base: dist.Distribution, size: int) -> None:
+        self.base, self.size = base, size
+        super().__init__((), (size,))
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Draw numbers and sort them."""
+        return jnp.sort(self.base.sample(key, (*sample_shape, self.size)), axis=-1)
+
+    def log_prob(self, value: Any) -> Array:
+        """Log density: `size`! times that of the unordered draws."""
+        orders = jax.scipy.special.gammaln(self.size + 1.0)
+        return jnp.sum(self.base.log_prob(value), axis=-1) + orders
+
+
 def widen(distribution: dist.Distribution, length: int) -> dist.Distribution:
     """Repeat a scalar distribution `length` times; one of that length stays as it is."""
     if distribution.batch_shape == (length,):
@@ -129,6 +159,8 @@ def in_words(distribution: dist.Distribution) -> str:
     """Readable text of a distribution, such as `Normal(0, 2.5)`."""
     if isinstance(distribution, Elementwise):
         return "[" + ", ".join(in_words(part) for part in distribution.components) + "]"
+    if isinstance(distribution, OrderStatistics):
+        return f"{distribution.size} ordered {in_words(distribution.base)}"
     parameters = parameters_of(distribution) or {}
     parameters.pop("sample_method", None)
     if "base_dist" in parameters:

@@ -28,7 +28,9 @@ class Parameter:
     default
         Default prior as a function of the spread of the response.
     kind
-        "scale" (a standard deviation), "parameter" (another positive number) or "probability".
+        "scale" (a standard deviation), "parameter" (another positive number), "probability", or
+        "thresholds" (ascending numbers between ordered categories; the default is that of one of
+        them as a function of the scale of an intercept).
     """
 
     default: Callable[[float], dist.Distribution]
@@ -66,6 +68,8 @@ class Family:
         Whether standard errors of the responses may be known.
     censored
         Likelihood of responses of which some are limits; None if there is no such thing.
+    categories
+        "ordered" where responses are categories with an order, "" where they are numbers.
     residual
         Variance of a row around its predictor, or the reason why there is none.
     """
@@ -84,6 +88,7 @@ class Family:
     trials: bool = False
     known_sd: bool = False
     censored: Callable[..., dist.Distribution] | None = None
+    categories: str = ""
     remedy: str = OTHER_FAMILY
 
     @property
@@ -132,6 +137,11 @@ def _precision(_: float) -> dist.Distribution:
 def _uniform(_: float) -> dist.Distribution:
     """Beta(1, 1), as brms: standard logistic on the scale of the log odds."""
     return dist.Beta(1.0, 1.0)
+
+
+def _threshold(scale: float) -> dist.Distribution:
+    """Student-t(3, 0, scale) as brms, whose tails let rare categories be rare."""
+    return dist.StudentT(3.0, 0.0, scale)
 
 
 SIGMA = Parameter(_exponential, "scale")
@@ -262,6 +272,19 @@ FAMILIES: dict[str, Family] = {
             centre=supports.log_event_rate,
             whole=True,
             residual=residuals.NEGATIVE_BINOMIAL,
+        ),
+        Family(
+            name="ordered",
+            aliases=("cumulative", "ordinal", "ordered_logistic"),
+            link="logit, cumulative",
+            parameters={"threshold": Parameter(_threshold, "thresholds")},
+            likelihood=likelihoods.ordered,
+            outside=supports.nowhere,
+            support="a category",
+            centre=supports.zero,
+            whole=True,
+            categories="ordered",
+            residual=residuals.LOGISTIC,
         ),
     )
 }

@@ -1,7 +1,9 @@
 """From designs and groupings to named sites: the structure of the model and its prior slots."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +11,8 @@ from numpyro import distributions as dist
 
 from hierjax.formula.coding import DesignTerm
 from hierjax.formula.design import Design
-from hierjax.formula.families import Family
+from hierjax.formula.distributions import OrderStatistics
+from hierjax.formula.families import Family, Parameter
 from hierjax.formula.function import Arguments, Coefficient, Correlation, Effects, Group, Scale
 from hierjax.formula.groups import Grouping
 from hierjax.formula.priors import CORRELATION, Slot
@@ -90,11 +93,14 @@ class Spread:
         Spread on the link's scale.
     residual
         Spread of a residual of weight 1.
+    categories
+        Labels of the categories that the response is in, if it is.
     """
 
     centre: float
     response: float
     residual: float
+    categories: tuple[Any, ...] = ()
 
 
 def blocks_of(bar: Bar, matrix: np.ndarray, design: Design) -> tuple[Block, ...]:
@@ -144,23 +150,35 @@ def argument_names(names: Names) -> Arguments:
     return Arguments(**{field: names.free(wanted.get(field, field)) for field in fields})
 
 
-def lay_out_coefficients(
-    layout: Layout, matrix: np.ndarray, design: Design, spread: Spread
-) -> tuple[Coefficient, ...]:
-    """Name the coefficients of the common part and give them their default priors."""
-    intercept = any(term.name == "Intercept" for term in design.terms)
+def coefficient_scales(
+    matrix: np.ndarray, design: Design, spread: Spread
+) -> tuple[np.ndarray, float]:
+    """Scales of the default priors of all coefficients, and of the intercept at x = 0."""
+    intercept = [term.columns.start for term in design.terms if term.name == "Intercept"]
     mean = matrix.mean(axis=0)
     size = np.sqrt((matrix**2).mean(axis=0))
     deviation = matrix.std(axis=0) if intercept else size
     deviation = np.where(deviation > 0, deviation, np.where(size > 0, size, 1.0))
     scales = 2.5 * spread.response / deviation
+    others = np.delete(mean * scales, intercept)
+    return scales, float(np.sqrt((2.5 * spread.response) ** 2 + np.sum(others**2)))
+
+
+def lay_out_coefficients(
+    layout: Layout, matrix: np.ndarray, design: Design, spread: Spread, *, thresholds: bool
+) -> tuple[Coefficient, ...]:
+    """Name the coefficients of the common part and give them their default priors.
+
+    Where there are `thresholds`, they take the place of the intercept.
+    """
+    scales, wide = coefficient_scales(matrix, design, spread)
     coefficients = []
     for term in design.terms:
         where = term.columns
         if term.name == "Intercept":
-            others = np.delete(mean * scales, where.start)
-            wide = np.sqrt((2.5 * spread.response) ** 2 + np.sum(others**2))
-            default = dist.Normal(spread.centre, float(wide))
+            if thresholds:
+                continue
+            default = dist.Normal(spread.centre, wide)
             chain = ("b_Intercept",)
         else:
             scale = scales[where]
@@ -236,17 +254,32 @@ def _lay_out_correlation(
 
 
 def lay_out_parameters(
-    layout: Layout, family: Family, spread: Spread, *, known_sd: bool
+    layout: Layout, family: Family, spread: Spread, wide: float, *, known_sd: bool
 ) -> tuple[tuple[str, Scale], ...]:
-    """Name the parameters of the family and give them their default priors."""
+    """Name the parameters of the family and give them their default priors.
+
+    `wide` is the scale of an intercept.
+    """
     found = []
     for name, parameter in family.parameters.items():
         if name == "sigma" and known_sd:
             continue
-        site = layout.site(name, "other")
-        default = parameter.default(spread.residual)
+        if parameter.kind == "thresholds":
+            site, default = _lay_out_thresholds(layout, name, parameter, spread, wide)
+        else:
+            site, default = layout.site(name, "other"), parameter.default(spread.residual)
         applies = (f"{name} of the family {family.name}",)
         layout.slots.append(Slot(site, parameter.kind, ((name,),), default, applies, False))
         layout.scales[site] = f"variance_{name}"
         found.append((name, Scale(site, None)))
     return tuple(found)
+
+
+def _lay_out_thresholds(
+    layout: Layout, name: str, parameter: Parameter, spread: Spread, wide: float
+) -> tuple[str, dist.Distribution]:
+    pairs = itertools.pairwise(spread.categories)
+    between = tuple(f"{low}|{high}" for low, high in pairs)
+    site = layout.site(name, "coefficient", (layout.dimension(f"{name}s", between),))
+    with jax.enable_x64(True):
+        return site, OrderStatistics(parameter.default(wide), len(between))

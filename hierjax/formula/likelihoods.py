@@ -145,6 +145,35 @@ class CensoredLogNormal(CensoredNormal):
         return super().log_prob(log_value) - change
 
 
+def cumulative_logits(predictor: Any, threshold: Any) -> Array:
+    """Log probabilities of ordered categories: log odds of k or less are threshold_k - predictor.
+
+    Parameters
+    ----------
+    predictor
+        Shape (rows,).
+    threshold
+        Ascending, one fewer than categories.
+
+    Returns
+    -------
+    Array
+        Shape (rows, categories). Of s(b) - s(a) = s(b) s(-a) (1 - exp(a - b)), s being logit^-1, no
+        part cancels.
+    """
+    distance = threshold - predictor[..., None]
+    end = jnp.zeros_like(distance[..., :1])
+    below = jnp.concatenate([jax.nn.log_sigmoid(distance), end], axis=-1)
+    above = jnp.concatenate([end, jax.nn.log_sigmoid(-distance)], axis=-1)
+    gap = jnp.log(-jnp.expm1(threshold[:-1] - threshold[1:]))
+    return below + above + jnp.pad(gap, 1)
+
+
+def ordered(predictor: Array, threshold: Array) -> dist.Distribution:
+    """Return the distribution of ordered categories with cumulative log odds."""
+    return dist.CategoricalLogits(cumulative_logits(predictor, threshold))
+
+
 def gaussian(predictor: Array, sigma: Array) -> dist.Distribution:
     """Return the normal distribution around the predictor."""
     return dist.Normal(predictor, sigma)

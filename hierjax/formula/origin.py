@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hierjax.errors import DataError, SettingsError
+from hierjax.formula.categories import codes_of
 from hierjax.formula.censoring import censoring_of
 from hierjax.formula.check import (
     check_groups,
@@ -59,6 +60,8 @@ class FormulaOrigin:
         Priors as the user gave them.
     table
         Columns of the first data that the model uses, in plain types.
+    categories
+        Labels of the categories that the response is in; none if it is a number.
     arguments
         Argument of `formula` (trials, weights, offset, known_sd, censored) -> its column in
         `table`.
@@ -75,6 +78,7 @@ class FormulaOrigin:
     user_priors: Mapping[str, Any]
     table: "pd.DataFrame"
     arguments: Mapping[str, str]
+    categories: tuple[Any, ...] = ()
 
     @property
     def frame(self) -> dict[str, np.ndarray]:
@@ -114,6 +118,7 @@ class FormulaOrigin:
             "arguments": dict(self.arguments),
             "priors": describe_user(self.user_priors),
             "levels": levels,
+            "ordered": [name for name in levels if self.table[name].cat.ordered],
         }
 
     def data_for(self, new: Any, *, response: bool = True, **arrays: Any) -> dict[str, Any]:
@@ -166,8 +171,7 @@ class FormulaOrigin:
         origin = dataclasses.replace(self, groups=groups, table=frame)
         data = origin.arrays(frame)
         if self.fn.coefficients:
-            matrix = data[self.fn.arguments.design]
-            check_rank(matrix, self.common.column_labels, "the design")
+            check_rank(self.common.matrix(frame), self.common.column_labels, "the design")
         labels = {
             group.plate: plan.grouping.labels
             for group, plan in zip(self.fn.groups, groups, strict=True)
@@ -249,6 +253,18 @@ class FormulaOrigin:
         return source_of(self)
 
     @property
+    def coefficient_labels(self) -> list[str]:
+        """Labels of the columns that have a coefficient."""
+        return self.without_thresholds(np.array([self.common.column_labels], object))[0].tolist()
+
+    def without_thresholds(self, matrix: np.ndarray) -> np.ndarray:
+        """Leave out the column of the intercept where thresholds take its place."""
+        if self.family.categories != "ordered":
+            return matrix
+        place = [t.columns.start for t in self.common.terms if t.name == "Intercept"]
+        return np.delete(matrix, place, axis=1)
+
+    @property
     def grouping_columns(self) -> list[str]:
         """Columns that grouping factors are made of."""
         return list(dict.fromkeys(c for plan in self.groups for c in plan.grouping.columns))
@@ -283,7 +299,7 @@ class FormulaOrigin:
         data: dict[str, Any] = {names.num_rows: rows}
         data[names.priors] = {_prior_site(p, self.fn): p.distribution for p in self.chosen}
         if self.fn.coefficients:
-            data[names.design] = self.common.matrix(frame)
+            data[names.design] = self.without_thresholds(self.common.matrix(frame))
         if self.offsets:
             data[names.offset] = np.sum([column_of(d, frame) for d in self.offsets], axis=0)
         for group, plan, pairs in self.group_parts():
@@ -317,6 +333,8 @@ class FormulaOrigin:
         return found
 
     def _response(self, frame: "pd.DataFrame", trials: np.ndarray | None) -> np.ndarray:
+        if self.categories:
+            return codes_of(self.columns["response"], frame, self.categories)
         values = column_of(self.columns["response"], frame)
         check_response(values, self.family, trials, self.fn.response)
         # 64-bit: JAX computes log-gamma of 32-bit integers in 32-bit floats.

@@ -15,7 +15,9 @@ root mean square takes the place of the standard deviation, for response and col
 - correlations: LKJ(2) on the matrix, a mild pull towards 0 (brms has LKJ(1));
 - sigma: Exponential(1 / s), as rstanarm; nu: Gamma(2, 0.1); shape of negative binomial responses:
   LogNormal(1, 1.5); shape of gamma responses and phi of beta responses: LogNormal(2, 2); zi:
-  Beta(1, 1).
+  Beta(1, 1);
+- thresholds between ordered categories: independent Student-t(3, 0, scale) in ascending order, with
+  the scale of the intercept, whose place they take.
 
 The spread of a log-normal response is that of its logarithm.
 """
@@ -31,7 +33,13 @@ from numpyro.distributions import constraints
 
 from hierjax.arguments import freeze
 from hierjax.errors import PriorError
-from hierjax.formula.distributions import Elementwise, describe, in_words, widen
+from hierjax.formula.distributions import (
+    Elementwise,
+    OrderStatistics,
+    describe,
+    in_words,
+    widen,
+)
 from hierjax.formula.distributions import rebuild_distribution as _rebuild_distribution
 from hierjax.formula.frame import nearest
 
@@ -64,7 +72,8 @@ class Slot:
     site
         Name of the site.
     kind
-        "coefficient", "scale", "correlation", "parameter" (a positive one) or "probability".
+        "coefficient", "scale", "correlation", "parameter" (a positive one), "probability" or
+        "thresholds".
     chains
         For each element, the slots that can set its prior, most specific first.
     default
@@ -128,7 +137,9 @@ def _resolve(slot: Slot, user: Mapping[str, Any]) -> Prior:
             f"Some elements of `{slot.site}` have a prior on the variance and some on the standard "
             "deviation; use one kind for all of them, or make the terms independent with `||`."
         )
-    if not slot.vector:
+    if slot.kind == "thresholds":
+        distribution = _thresholds(slot, sources[0], checked[sources[0]])
+    elif not slot.vector:
         distribution = checked[sources[0]]
         if distribution.batch_shape:
             raise _bad_shape(slot, sources[0], distribution)
@@ -137,6 +148,18 @@ def _resolve(slot: Slot, user: Mapping[str, Any]) -> Prior:
     else:
         distribution = _mixed(slot, sources, checked)
     return Prior(slot, freeze(distribution), variances.pop(), sources)
+
+
+def _thresholds(slot: Slot, name: str, given: dist.Distribution) -> dist.Distribution:
+    if given.batch_shape or given.support is not constraints.real:
+        raise PriorError(
+            f"`priors[{name!r}]` is the prior of each of the thresholds, which are put in order: "
+            f"it must be one distribution over all numbers, such as dist.Normal(0, 2); got "
+            f"{in_words(given)}."
+        )
+    default = slot.default
+    assert isinstance(default, OrderStatistics)
+    return OrderStatistics(given, default.size)
 
 
 def _mixed(
@@ -200,7 +223,7 @@ def _check_support(slot: Slot, name: str, given: dist.Distribution) -> None:
         raise PriorError(
             f"`priors[{name!r}]` must be a distribution over numbers; {in_words(given)} is not."
         )
-    if slot.kind == "coefficient" or given.event_shape:
+    if slot.kind in ("coefficient", "thresholds") or given.event_shape:
         return
     if any(bool(np.any(support(np.float64(value)))) for value in (-1e6, -1.0, -1e-3)):
         remedy = "dist.Beta(1, 1)" if slot.kind == "probability" else "dist.HalfNormal(1)"

@@ -23,6 +23,7 @@ def collect(
     parsed: Formula, row: Family, data: Any, given: Mapping[str, Any]
 ) -> tuple[dict[str, Factor], "pd.DataFrame"]:
     """Find the factor of every role, and the columns that all parts of the model use."""
+    _check_terms(parsed, row)
     roles, arrays = _roles(parsed, row, data, given)
     factors = [*roles.values(), *parsed.offsets]
     names = [c for factor in factors for c in factor.columns if c not in arrays]
@@ -100,6 +101,15 @@ def _check_roles(found: Mapping[str, Factor], row: Family) -> None:
         )
     if "known_sd" in found and "weights" in found:
         raise FormulaError("Give known standard errors or weights, not both.")
+
+
+def _check_terms(parsed: Formula, row: Family) -> None:
+    if row.categories == "ordered" and not parsed.common.intercept:
+        raise FormulaError(
+            f"The family {row.name} has thresholds between its categories in place of an "
+            "intercept: leave `0 +` out.",
+            parsed.text,
+        )
 
 
 def _with(capability: str) -> str:

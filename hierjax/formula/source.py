@@ -95,7 +95,7 @@ class _Writer:
         names, rows = self.fn.arguments, len(self.origin.table)
         found = [(names.num_rows, f"number of rows, {rows} in the data of the model")]
         if self.fn.coefficients:
-            labels = ", ".join(self.origin.common.column_labels)
+            labels = ", ".join(self.origin.coefficient_labels)
             found.append((names.design, f"columns {labels}"))
         if self.origin.offsets:
             found.append((names.offset, "added to the linear predictor"))
@@ -114,7 +114,11 @@ class _Writer:
             "censored": (names.censored, "0 known, 1 censored on the right, -1 on the left"),
         }
         found += [meanings[role] for role in meanings if role in self.origin.columns]
-        found.append((self.fn.response, "response; None to draw it"))
+        response = "response; None to draw it"
+        if self.origin.categories:
+            listed = ", ".join(map(str, self.origin.categories))
+            response = f"number of the category: 0, 1, ... for {listed}; None to draw it"
+        found.append((self.fn.response, response))
         return [_Argument(self.word(name), name, meaning) for name, meaning in found]
 
     def _predictor(self) -> None:

@@ -11,7 +11,7 @@ from numpyro import distributions as dist
 
 from hierjax.errors import PriorError
 from hierjax.formula import distributions, likelihoods
-from hierjax.formula.distributions import Elementwise, parameters_of
+from hierjax.formula.distributions import Elementwise, OrderStatistics, parameters_of
 
 IMPORTS = {
     "jax": "import jax",
@@ -37,6 +37,8 @@ def prior_text(distribution: dist.Distribution) -> str:
     if isinstance(distribution, Elementwise):
         parts = ", ".join(prior_text(part) for part in distribution.components)
         return f"Elementwise([{parts}], positive={distribution.positive})"
+    if isinstance(distribution, OrderStatistics):
+        return f"OrderStatistics({prior_text(distribution.base)}, {distribution.size})"
     if isinstance(distribution, dist.ExpandedDistribution):
         return f"{prior_text(distribution.base_dist)}.expand({tuple(distribution.batch_shape)})"
     kind = type(distribution)

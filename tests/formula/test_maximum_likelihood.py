@@ -1,7 +1,7 @@
 """Without groups and with flat priors the mode is the maximum likelihood of other software.
 
 Values are those of statsmodels 0.15.0 on the packaged data (GLM with Gamma and log link, BetaModel,
-ZeroInflatedPoisson), and of SciPy's fit to censored data.
+ZeroInflatedPoisson, OrderedModel), and of SciPy's fit to censored data.
 """
 
 import dataclasses
@@ -30,6 +30,13 @@ WIDE = dist.Normal(0.0, 1e6)
 def schools():
     frame = hj.load_data("california_schools").query("random == 1")
     return frame.assign(share=(frame.meals / 100 * (len(frame) - 1) + 0.5) / len(frame))
+
+
+def answers():
+    frame = hj.load_data("verbagg")
+    order = ["no", "perhaps", "yes"]
+    wants = (frame["mode"] == "want").astype(float)
+    return frame.assign(resp=pd.Categorical(frame.resp, order, ordered=True), wants=wants)
 
 
 def scores():
@@ -89,6 +96,12 @@ CASES = {
         fixed(b_Intercept=1.2735682614303372, b_mined=[-1.8777223718208809], zi=0.4107846460263753),
     ),
     "censored": Case("score | cens(side) ~ 1", "gaussian", scores, {"sigma": FLAT}, tobit),
+    "ordered": Case("resp ~ Anger + wants", "ordered", answers, {"threshold": WIDE},
+        fixed(
+            b_Anger=0.04904053353027308, b_wants=0.4527922234772972,
+            threshold=[1.2981365445631563, 2.60699337116833],
+        ),
+    ),
 }  # fmt: skip
 
 
@@ -96,7 +109,7 @@ CASES = {
 def test_mode_is_the_maximum_of_the_likelihood(name):
     case = CASES[name]
     frame = case.frame()
-    wide = {"b_Intercept": WIDE}
+    wide = {"b_Intercept": WIDE} if case.family != "ordered" else {}
     wide |= {} if case.text.endswith("~ 1") else {"b": WIDE}
     model = hj.formula(case.text, frame, case.family, priors=wide | case.priors)
     found = mode(model)

@@ -69,6 +69,16 @@ def censored(y, x, group, count, top):
     numpyro.factor("y", jnp.where(top, beyond, known).sum())
 
 
+def ordered(y, x, group, count):
+    slope = numpyro.sample("b_x", dist.Normal(0.0, 2.0))
+    sd = numpyro.sample("sd_g", dist.HalfNormal(1.0))
+    edges = dist.ImproperUniform(dist.constraints.ordered_vector, (), (2,))
+    threshold = numpyro.sample("threshold", edges)
+    numpyro.factor("prior", dist.Normal(0.0, 5.0).log_prob(threshold).sum())
+    predictor = slope * x + effects("r", group, count, sd)
+    numpyro.sample("y", dist.OrderedLogistic(predictor, threshold), obs=y)
+
+
 def sleepstudy():
     frame = hj.load_data("sleepstudy")
     return frame.assign(x=frame.Days, g=frame.Subject, y=frame.Reaction / 300)
@@ -91,6 +101,14 @@ def scores():
     return frame.assign(y=frame.score / 3, x=frame.gcsecnt, g=frame.school, top=top)
 
 
+def answers():
+    frame = hj.load_data("verbagg")
+    frame = frame[frame.id.isin(frame.id.unique()[:30])]
+    codes = frame.resp.map({"no": 0, "perhaps": 1, "yes": 2})
+    wants = (frame["mode"] == "want").astype(float)
+    return frame.assign(y=codes, x=wants, g=frame.id)
+
+
 SIGMA = {"sigma": dist.HalfNormal(1.0)}
 CASES = {
     "gamma": (sleepstudy, gamma, {}, {}),
@@ -98,6 +116,7 @@ CASES = {
     "beta": (schools, beta, {}, {}),
     "zero_inflated_poisson": (salamanders, zero_inflated_poisson, {}, {}),
     "gaussian": (scores, censored, SIGMA, {"censored": "top"}),
+    "ordered": (answers, ordered, {"threshold": dist.Normal(0.0, 5.0)}, {}),
 }
 
 
@@ -109,11 +128,17 @@ def test_posterior_is_that_of_numpyro(family):
     given = {"y": frame["y"].to_numpy(), "x": frame["x"].to_numpy(float)}
     given |= {name: frame[name].to_numpy() for name in ("top",) if options}
     expected = sampled(function, group=np.asarray(group), count=len(labels), **given)
-    model = hj.formula("y ~ x + (1 | g)", frame, family, priors=PRIORS | priors, **options)
+    shared = PRIORS if family != "ordered" else {"b": PRIORS["b"], "sd": PRIORS["sd"]}
+    model = hj.formula("y ~ x + (1 | g)", frame, family, priors=shared | priors, **options)
     post = hj.fit(model, seed=3, progress=False)
     assert post.diagnostics().ok, str(post.diagnostics())
-    draws = {name: post.draws[name] for name in expected}
+    draws = {name: post.draws[name.partition("[")[0]][..., *place_of(name)] for name in expected}
     assert_same_posterior(draws, expected)
+
+
+def place_of(name):
+    """Index of an element such as `threshold[1]`."""
+    return [int(name.partition("[")[2][:-1])] if "[" in name else []
 
 
 def sampled(function, **data):
@@ -125,8 +150,11 @@ def sampled(function, **data):
         )  # fmt: skip
         sampler.run(jax.random.key(1), **data)
         found = {name: np.asarray(each) for name, each in sampler.get_samples(True).items()}
+    found = {name: each for name, each in found.items() if not name.endswith("_white")}
+    scalars = {name: each for name, each in found.items() if each.ndim == 2}
+    for name in set(found) - set(scalars):
+        scalars |= {f"{name}[{k}]": found[name][..., k] for k in range(found[name].shape[-1])}
     return {
         name: Moment(each.mean(), each.std(), each.std() / np.sqrt(effective_sample_size(each)))
-        for name, each in found.items()
-        if not name.endswith("_white")
+        for name, each in scalars.items()
     }

@@ -32,6 +32,7 @@ FRAME = pd.DataFrame(
         "positive": RNG.uniform(0.5, 2.0, size=ROWS),
         "share": RNG.uniform(0.1, 0.9, size=ROWS),
         "side": np.tile(["none", "left", "right"], 8),
+        "word": pd.Categorical.from_codes(np.tile([0, 2, 1], 8), list("abc"), ordered=True),
         "class": RNG.normal(size=ROWS),
         "2 + 2 = #4": RNG.normal(size=ROWS),
     }
@@ -84,12 +85,17 @@ TERMS = {
 RESPONSES = {
     "gaussian": "y", "student_t": "y", "lognormal": "positive", "gamma": "positive",
     "beta": "share", "bernoulli": "bit", "binomial": "n / m", "poisson": "n",
-    "zero_inflated_poisson": "n", "negative_binomial": "n",
+    "zero_inflated_poisson": "n", "negative_binomial": "n", "ordered": "n",
 }  # fmt: skip
 BY_FAMILY = {
     name: (f"{response} ~ x + (1 | g)", {"family": name}) for name, response in RESPONSES.items()
 } | {
     "lognormal censored": ("positive ~ x", {"family": "lognormal", "censored": "side"}),
+    "ordered offset": ("word ~ x * h + offset(x) + (x | g)", {"family": "ordered"}),
+    "ordered threshold": (
+        "n ~ 1",
+        {"family": "ordered", "priors": {"threshold": dist.Normal(0.0, 3.0)}},
+    ),
     "replicates": ("n ~ x", {"family": "poisson", "weights": "positive"}),
 }
 CASES = TERMS | BY_FAMILY
