@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 MOST_ROWS = 30
 MOST_NAMED = 4
 CONFLICT_REMEDY = (
-    "Look whether the prior says what you know, in the unit of the data. If not, move or widen it "
-    "and fit again; if so, the data are surprising: look at them, and report both."
+    "Look whether the prior says what you know, in the unit of the data. If not, move or widen it",
+    "and fit again; if so, the data are surprising: look at them, and report both.",
 )
 STRONG_REMEDY = (
-    "The data cannot tell here, so choose this prior by what you know, say so in the report, and "
-    "show the answer under another one."
+    "The data cannot tell here, so choose this prior by what you know, say so in the report, and",
+    "show the answer under another one.",
 )
 
 
@@ -88,30 +88,30 @@ def _sentence(
 ) -> str:
     rows = rows.droplevel("prior").sort_values("prior", ascending=False)
     listed = _listed([str(row) for row in rows.index])
-    first = rows.iloc[0]
-    numbers = f"{rows.index[0]}: prior {first['prior']:.2f}, data {first['likelihood']:.2f}"
+    first, parameter = rows.iloc[0], str(rows.index[0])
     if verdict == "strong prior":
         what, remedy = f"decides about {listed} more than the data do", STRONG_REMEDY
     else:
-        what, remedy = f"and the data both pull at {listed}, apart from each other", CONFLICT_REMEDY
-    change = _change(name, str(rows.index[0]), derivatives)
-    return f"Check: {verdict}. {texts[name]} {what} ({numbers}).{change} {remedy}"
+        what, remedy = f"and the data disagree about {listed}", CONFLICT_REMEDY
+    numbers = f"{parameter}: prior {first['prior']:.2f}, data {first['likelihood']:.2f}."
+    change = _change(name, parameter, derivatives)
+    return "\n  ".join([f"Check: {verdict}. {texts[name]} {what}.", numbers, *change, *remedy])
 
 
-def _change(name: str, parameter: str, derivatives: "pd.DataFrame") -> str:
-    """Say what the number in the prior that matters most would do to the mean."""
+def _change(name: str, parameter: str, derivatives: "pd.DataFrame") -> list[str]:
+    """Say in a line what the number in the prior that matters most would do to the mean."""
     if name not in derivatives.index.get_level_values("prior"):
-        return ""
+        return []
     rows = derivatives.loc[name].xs(parameter, level="parameter")
     if rows["change"].isna().all():
-        return ""
+        return []
     number = rows["change"].abs().idxmax()
     row = rows.loc[number]
-    return (
-        f" With {number} {row['value'] + row['step']:.4g} instead of {row['value']:.4g} the mean "
-        f"of {parameter} would be {row['derivative'] * row['step']:+.2g} "
-        f"({row['change']:+.2f} posterior sds)."
-    )
+    move = row["derivative"] * row["step"]
+    return [
+        f"With {number} {row['value'] + row['step']:.4g} instead of {row['value']:.4g} its mean "
+        f"would move by {move:+.2g} ({row['change']:+.2f} posterior sds)."
+    ]
 
 
 def _good(

@@ -91,7 +91,7 @@ def plot_rank(
     for column in range(across):
         last = max(place for place in range(column, len(shown), across))
         grid.flat[last].set_xlabel("rank among the draws of all chains", fontsize=TICK, color=INK)
-    remarks = ["flat if the chains agree; bars within the grey band are even"]
+    remarks = ["flat if the chains agree; grey: how uneven they may be by chance"]
     if len(columns) > len(shown):
         left_out = len(columns) - len(shown)
         remarks.append(f"{left_out} more scalars are not shown: choose with sites=[...]")
