@@ -11,20 +11,19 @@ from hierjax.formula.censoring import build_censoring
 from hierjax.formula.check import check_groups, check_rank
 from hierjax.formula.design import build_column, build_design
 from hierjax.formula.families import Family, find_family
-from hierjax.formula.function import FormulaFunction, Group, Scale
+from hierjax.formula.function import FormulaFunction, Scale
 from hierjax.formula.groups import read_grouping
 from hierjax.formula.layout import (
-    GroupPlan,
     Layout,
     Names,
+    Outcome,
     Spread,
     argument_names,
-    blocks_of,
     coefficient_scales,
     lay_out_coefficients,
-    lay_out_group,
     lay_out_parameters,
 )
+from hierjax.formula.layout_groups import GroupPlan, blocks_of, lay_out_group
 from hierjax.formula.origin import FormulaOrigin
 from hierjax.formula.parse import parse
 from hierjax.formula.priors import Prior, rebuild_user, resolve
@@ -68,7 +67,7 @@ def formula(
         by treatment contrasts; True and False count as 1 and 0.
     family
         "gaussian", "student_t", "lognormal", "gamma", "beta", "bernoulli", "binomial", "poisson",
-        "zero_inflated_poisson", "negative_binomial" or "ordered".
+        "zero_inflated_poisson", "negative_binomial", "ordered" or "categorical".
     priors
         Slot -> NumPyro distribution (or `Variance`; a number is the concentration of an LKJ prior).
         Slots, most specific first: `b_x`, `b`; `sd_g__x`, `sd_g`, `sd`; `cor_g`, `cor`; `sigma`,
@@ -259,9 +258,19 @@ def _lay_out(
         names.free(plan.grouping.name)
     response = names.free(roles["response"].text)
     rows, arguments = names.free("rows"), argument_names(names)
+    several = row.categories == "unordered"
+    outcomes = (
+        [Outcome(number, str(label)) for number, label in enumerate(spread.categories[1:])]
+        if several
+        else [Outcome()]
+    )
     thresholds = row.categories == "ordered"
-    coefficients = lay_out_coefficients(layout, *common, spread, thresholds=thresholds)
-    groups: tuple[Group, ...] = tuple(lay_out_group(layout, plan, spread) for plan in plans)
+    coefficients = [
+        part
+        for outcome in outcomes
+        for part in lay_out_coefficients(layout, *common, spread, outcome, thresholds=thresholds)
+    ]
+    groups = tuple(lay_out_group(layout, plan, spread, outcomes) for plan in plans)
     wide = coefficient_scales(*common, spread)[1]
     parameters = lay_out_parameters(layout, row, spread, wide, known_sd="known_sd" in roles)
     if spread.categories:
@@ -272,10 +281,11 @@ def _lay_out(
         response,
         rows,
         arguments,
-        coefficients,
+        tuple(coefficients),
         groups,
         parameters,
         replicates,
+        len(outcomes) if several else 0,
         parsed.text.strip(),
     )
     return layout, function

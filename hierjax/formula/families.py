@@ -69,7 +69,8 @@ class Family:
     censored
         Likelihood of responses of which some are limits; None if there is no such thing.
     categories
-        "ordered" where responses are categories with an order, "" where they are numbers.
+        "ordered" where responses are categories with an order, "unordered" where they are others,
+        each with a predictor but the first; "" where they are numbers.
     residual
         Variance of a row around its predictor, or the reason why there is none.
     """
@@ -285,6 +286,18 @@ FAMILIES: dict[str, Family] = {
             whole=True,
             categories="ordered",
             residual=residuals.LOGISTIC,
+        ),
+        Family(
+            name="categorical",
+            aliases=("multinomial_logistic", "softmax"),
+            link="logit, against the first category",
+            likelihood=likelihoods.categorical,
+            outside=supports.nowhere,
+            support="a category",
+            centre=supports.zero,
+            whole=True,
+            categories="unordered",
+            residual="each category has a predictor of its own",
         ),
     )
 }

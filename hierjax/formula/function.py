@@ -31,10 +31,11 @@ class Arguments:
 
 @dataclasses.dataclass(frozen=True)
 class Coefficient:
-    """Coefficients of one term; `width` is None for a single number."""
+    """Coefficients of one term in one predictor; `width` is None for a single number."""
 
     site: str
     width: int | None
+    predictor: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,13 +69,14 @@ class Correlation:
 
 @dataclasses.dataclass(frozen=True)
 class Effects:
-    """Effects of one group term; `width` is None for one effect a group."""
+    """Effects of one group term in one predictor; `width` is None for one effect a group."""
 
     site: str
     scale: Scale
     width: int | None
     design: str | None
     correlation: Correlation | None
+    predictor: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +111,8 @@ class FormulaFunction:
         Parameter of the family -> its site.
     replicates
         Whether weights multiply the log likelihood; if not, they are relative precisions.
+    predictors
+        How many linear predictors a row has, side by side; 0 for one that has no axis of its own.
     name
         Text of the formula; two functions that differ in it alone are equal.
     """
@@ -121,6 +125,7 @@ class FormulaFunction:
     groups: tuple[Group, ...]
     parameters: tuple[tuple[str, Scale], ...]
     replicates: bool = False
+    predictors: int = 0
     name: str = dataclasses.field(default="", compare=False)
 
     @property
@@ -131,7 +136,11 @@ class FormulaFunction:
     def __call__(self, **data: Any) -> None:
         """Run the model on `data`; without the response, it is sampled."""
         names, priors = self.arguments, data[self.arguments.priors]
-        predictor = self._predictor(data, priors)
+        if self.predictors:
+            each = [self._predictor(data, priors, number) for number in range(self.predictors)]
+            predictor = jnp.stack(each, axis=-1)
+        else:
+            predictor = self._predictor(data, priors, 0)
         parameters = {name: scale.sample(priors) for name, scale in self.parameters}
         weights = data.get(names.weights)
         if names.known_sd in data:
@@ -150,17 +159,19 @@ class FormulaFunction:
             else:
                 numpyro.sample(self.response, likelihood, obs=data.get(self.response))
 
-    def _predictor(self, data: dict[str, Any], priors: dict[str, Any]) -> Any:
+    def _predictor(self, data: dict[str, Any], priors: dict[str, Any], number: int) -> Any:
         names = self.arguments
         parts = [data[names.offset]] if names.offset in data else []
-        if self.coefficients:
-            values = [_sample(part.site, priors, part.width) for part in self.coefficients]
+        own = [part for part in self.coefficients if part.predictor == number]
+        if own:
+            values = [_sample(part.site, priors, part.width) for part in own]
             vector = jnp.concatenate([jnp.atleast_1d(value) for value in values])
             parts.append(data[names.design] @ vector)
         parts += [
             self._effects(group, effects, data, priors)
             for group in self.groups
             for effects in group.effects
+            if effects.predictor == number
         ]
         return (
             sum(parts[1:], start=jnp.asarray(parts[0]))

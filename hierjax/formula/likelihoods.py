@@ -174,6 +174,17 @@ def ordered(predictor: Array, threshold: Array) -> dist.Distribution:
     return dist.CategoricalLogits(cumulative_logits(predictor, threshold))
 
 
+def reference_logits(predictor: Any) -> Array:
+    """Log odds of all categories, those of the first being 0; shape (rows, categories)."""
+    first = jnp.zeros_like(predictor[..., :1])
+    return jnp.concatenate([first, predictor], axis=-1)
+
+
+def categorical(predictor: Array) -> dist.Distribution:
+    """Return the distribution of categories with log odds against the first."""
+    return dist.CategoricalLogits(reference_logits(predictor))
+
+
 def gaussian(predictor: Array, sigma: Array) -> dist.Distribution:
     """Return the normal distribution around the predictor."""
     return dist.Normal(predictor, sigma)

@@ -1,6 +1,7 @@
 """What a formula model remembers: enough to take new data, list its priors, and be saved."""
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,14 @@ from hierjax.formula.check import (
     check_trials,
 )
 from hierjax.formula.design import Design, column_of
-from hierjax.formula.distributions import in_words
 from hierjax.formula.families import Family
 from hierjax.formula.frame import used_columns
 from hierjax.formula.function import Effects, FormulaFunction, Group
 from hierjax.formula.groups import read_grouping
-from hierjax.formula.layout import Block, GroupPlan
+from hierjax.formula.layout_groups import Block, GroupPlan
 from hierjax.formula.prediction import rows_of_groups
-from hierjax.formula.priors import Prior, describe_user, element
+from hierjax.formula.priors import Prior, describe_user
+from hierjax.formula.priors_table import table_of
 from hierjax.formula.roles import array_name, with_arrays
 from hierjax.formula.source import source_of
 from hierjax.formula.terms import Formula
@@ -95,15 +96,7 @@ class FormulaOrigin:
 
     def priors(self) -> "pd.DataFrame":
         """Table of the prior of every slot: where it comes from and what it is about."""
-        import pandas as pd
-
-        rows = []
-        for prior in self.chosen:
-            for place, chain in enumerate(prior.slot.chains):
-                if place and chain == prior.slot.chains[place - 1]:
-                    continue
-                rows.append(_prior_row(prior, place))
-        return pd.DataFrame(rows)
+        return table_of(self.chosen)
 
     def describe(self) -> dict[str, Any]:
         """JSON-able description from which, with `frame`, `rebuild` makes the model again."""
@@ -242,9 +235,12 @@ class FormulaOrigin:
         }
 
     def group_parts(self) -> list[tuple[Group, GroupPlan, list[tuple[Effects, Block]]]]:
-        """Pair grouping factors of the function with their plans, and the blocks of each."""
+        """Pair grouping factors of the function with their plans, and the blocks of each.
+
+        Every predictor of a row has effects for each block of the plan.
+        """
         return [
-            (group, plan, list(zip(group.effects, plan.blocks, strict=True)))
+            (group, plan, list(zip(group.effects, itertools.cycle(plan.blocks), strict=False)))
             for group, plan in zip(self.fn.groups, self.groups, strict=True)
         ]
 
@@ -348,29 +344,3 @@ def _prior_site(prior: Prior, fn: FormulaFunction) -> str:
     scales = [scale for _, scale in fn.parameters]
     scales += [part.scale for group in fn.groups for part in group.effects]
     return next(s.variance for s in scales if s.site == prior.slot.site and s.variance)
-
-
-def _prior_row(prior: Prior, place: int) -> dict[str, str]:
-    chain, source = prior.slot.chains[place], prior.sources[place]
-    alike = all(c == chain for c in prior.slot.chains)
-    name = prior.slot.site if prior.slot.site in chain else chain[0]
-    if not alike:
-        name = chain[0]
-    distribution = _shown(prior, None if alike else place)
-    if prior.variance:
-        distribution = f"variance ~ {distribution}"
-    return {
-        "slot": name,
-        "distribution": distribution,
-        "source": f"user ({source})" if source else "default",
-        "applies_to": prior.slot.applies_to[place]
-        if not alike
-        else ", ".join(dict.fromkeys(prior.slot.applies_to)),
-        "also_set_by": ", ".join(other for other in chain if other != name),
-    }
-
-
-def _shown(prior: Prior, place: int | None) -> str:
-    if place is None or not prior.slot.vector:
-        return in_words(prior.distribution)
-    return in_words(element(prior.distribution, place))

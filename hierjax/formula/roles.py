@@ -65,6 +65,7 @@ def _roles(
             raise FormulaError(f"`{role}` is given twice: in the formula and as an argument.")
         found[role] = _argument(role, value, data, arrays)
     _check_roles(found, row)
+    _check_offsets(parsed, found, row)
     return found, arrays
 
 
@@ -108,6 +109,15 @@ def _check_terms(parsed: Formula, row: Family) -> None:
         raise FormulaError(
             f"The family {row.name} has thresholds between its categories in place of an "
             "intercept: leave `0 +` out.",
+            parsed.text,
+        )
+
+
+def _check_offsets(parsed: Formula, found: Mapping[str, Factor], row: Family) -> None:
+    if row.categories == "unordered" and (parsed.offsets or "offset" in found):
+        raise FormulaError(
+            f"The family {row.name} has a linear predictor for each category but the first, so "
+            "that one offset for all of them has no meaning. Leave it out.",
             parsed.text,
         )
 

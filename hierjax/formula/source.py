@@ -21,7 +21,7 @@ from hierjax.formula.source_text import (
 )
 
 if TYPE_CHECKING:
-    from hierjax.formula.layout import Block, GroupPlan
+    from hierjax.formula.layout_groups import Block, GroupPlan
     from hierjax.formula.origin import FormulaOrigin
 
 SHOWN = 3  # labels of groups in a comment
@@ -60,7 +60,10 @@ class _Writer:
     def module(self) -> str:
         """Return the whole text."""
         arguments = self._arguments()
-        self._predictor()
+        if self.fn.predictors:
+            self._predictors()
+        else:
+            self._predictor("predictor", 0)
         self._response()
         body = "\n".join(f"    {line}" if line else "" for line in self.lines)
         signature = ", ".join(argument.word for argument in arguments)
@@ -121,25 +124,38 @@ class _Writer:
         found.append((self.fn.response, response))
         return [_Argument(self.word(name), name, meaning) for name, meaning in found]
 
-    def _predictor(self) -> None:
+    def _predictors(self) -> None:
+        """Write the predictors of all categories but the first, side by side."""
+        found = []
+        for number, label in enumerate(self.origin.categories[1:]):
+            self.comment(f"Predictor of {label} against {self.origin.categories[0]}.")
+            found.append(self.word(f"predictor of {label}"))
+            self._predictor(found[-1], number)
+            self.write("")
+        self.write(f"predictor = jnp.stack([{', '.join(found)}], axis=-1)")
+
+    def _predictor(self, predictor: str, number: int) -> None:
         names = self.fn.arguments
         parts: list[str] = []
         if self.origin.offsets:
             parts.append(self.word(names.offset))
-        if self.fn.coefficients:
+        own = [part for part in self.fn.coefficients if part.predictor == number]
+        if own:
             self.comment("Population effects.")
-            for part in self.fn.coefficients:
+            for part in own:
                 self._sample(part.site, vector=part.width is not None)
-            vector = ", ".join(self.word(part.site) for part in self.fn.coefficients)
+            vector = ", ".join(self.word(part.site) for part in own)
             parts.append(f"{self.word(names.design)} @ jnp.hstack([{vector}])")
-        self.write(f"predictor = {' + '.join(parts) or f'jnp.zeros({self.word(names.num_rows)})'}")
+        nothing = f"jnp.zeros({self.word(names.num_rows)})"
+        self.write(f"{predictor} = {' + '.join(parts) or nothing}")
         for group, plan, pairs in self.origin.group_parts():
             self.write("")
             self.comment(_level(plan))
             for part, block in pairs:
-                self._effects(group, part, block)
+                if part.predictor == number:
+                    self._effects(group, part, block, predictor)
 
-    def _effects(self, group: Group, part: Effects, block: "Block") -> None:
+    def _effects(self, group: Group, part: Effects, block: "Block", predictor: str) -> None:
         self.comment(f"{', '.join(block.labels)} by {group.plate}.")
         self._scale(part.scale, vector=part.width is not None)
         scale, effect = self.word(part.scale.site), self.word(part.site)
@@ -162,7 +178,7 @@ class _Writer:
         if part.design is not None:
             each = f"{each} * {self.word(part.design)}"
             each = each if part.width is None else f"jnp.sum({each}, axis=-1)"
-        self.write(f"predictor = predictor + {each}")
+        self.write(f"{predictor} = {predictor} + {each}")
 
     def _sample(self, site: str, *, vector: bool, slot: str = "") -> None:
         text = prior_text(self.priors[slot or site].distribution)

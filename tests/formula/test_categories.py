@@ -200,7 +200,7 @@ def test_predictions_of_an_ordered_response():
     np.testing.assert_allclose(shares, groups / (groups + np.pi**2 / 3))
 
 
-FAMILIES = {"ordered": "word ~ x + (1 | g)"}
+FAMILIES = {"ordered": "word ~ x + (1 | g)", "categorical": "text ~ x + (z | g)"}
 
 
 @pytest.mark.slow
@@ -209,3 +209,78 @@ def test_padded_data_are_the_same_model(family):
     first = hj.formula(FAMILIES[family], FRAME, family)
     (bucket,) = make_buckets({0: first, 1: first.with_data(FRAME.iloc[:19])})
     assert bucket.padding.classes and not bucket.note
+
+
+def test_categorical_response_has_the_density_of_scipy():
+    priors = {"b_Intercept": dist.Normal(0.0, 3.0), "b": dist.Normal(0.0, 2.0)}
+    priors |= {"b_car_x": dist.Normal(1.0, 1.0), "sd": dist.HalfNormal(1.5), "cor": 2.0}
+    priors |= {"sd_walk_g": dist.Exponential(2.0)}
+    model = hj.formula("text ~ x + (z | g)", FRAME, "categorical", priors=priors)
+    codes = np.array([2, 0, 1, 0] * 6)
+    np.testing.assert_array_equal(model.data["text"], codes)
+    generator = np.random.default_rng(4)
+    params, eta, wanted = {}, [np.zeros(ROWS)], 0.0
+    root = np.array([[1.0, 0.0], [0.6, 0.8]])
+    for label in ("car", "walk"):
+        start, slope = generator.normal(size=2)
+        sd, effect = generator.uniform(0.5, 1.5, size=2), generator.normal(size=(6, 2))
+        params |= {f"b_{label}_Intercept": start, f"b_{label}_x": slope, f"sd_{label}_g": sd}
+        params |= {f"L_{label}_g": root, f"r_{label}_g": effect}
+        eta.append(start + slope * X + effect[GROUP, 0] + effect[GROUP, 1] * Z)
+        wanted += stats.norm.logpdf(start, 0, 3)
+        wanted += (
+            stats.norm.logpdf(slope, 1, 1) if label == "car" else stats.norm.logpdf(slope, 0, 2)
+        )
+        wanted += np.sum(
+            stats.expon.logpdf(sd, scale=0.5)
+            if label == "walk"
+            else stats.halfnorm.logpdf(sd, scale=1.5)
+        )
+        cov = np.diag(sd) @ root @ root.T @ np.diag(sd)
+        wanted += np.sum(stats.multivariate_normal.logpdf(effect, cov=cov))
+        with jax.enable_x64(True):
+            wanted += float(dist.LKJCholesky(2, 2.0).log_prob(root))
+    wanted += np.sum(special.log_softmax(np.stack(eta, -1), axis=-1)[np.arange(ROWS), codes])
+    assert density(model, params) == pytest.approx(wanted, abs=1e-10)
+
+
+def test_names_and_priors_of_a_categorical_model():
+    model = hj.formula("text ~ x + h + (z | g)", FRAME, "categorical")
+    assert [name for name in model.blocks if name.startswith(("b_", "sd_", "cor_", "r_"))] == [
+        "b_car_Intercept", "b_car_x", "b_car_h", "b_walk_Intercept", "b_walk_x", "b_walk_h",
+        "sd_car_g", "cor_car_g", "r_car_g", "sd_walk_g", "cor_walk_g", "r_walk_g",
+    ]  # fmt: skip
+    assert model.dims["b_car_h"] == model.dims["b_walk_h"] == ("h",)
+    assert model.dims["r_car_g"] == model.dims["r_walk_g"] == ("g_term",)
+    assert [name for name in model.data if name.startswith("Z_")] == ["Z_g"]
+    table = model.priors().set_index("slot")
+    assert table.loc["b_car_x", "also_set_by"] == "b_x, b"
+    assert table.loc["sd_walk_g__z", "also_set_by"] == "sd_walk_g, sd_g__z, sd_g, sd"
+    assert "in the predictor of walk" in table.loc["b_walk_x", "applies_to"]
+    second = hj.formula("text ~ x + (z || g)", FRAME, "categorical")
+    assert {"r_car_g__Intercept", "r_walk_g__z"} <= set(second.blocks)
+    reference = FRAME.assign(text=pd.Categorical(FRAME.text, ["walk", "bus", "car"]))
+    assert "b_bus_x" in hj.formula("text ~ x", reference, "categorical").blocks
+    assert "b_3_x" in hj.formula("grade ~ x", FRAME, "categorical").blocks
+
+
+def test_predictions_of_a_categorical_response():
+    model = hj.formula("text ~ x", FRAME, "categorical")
+    generator = np.random.default_rng(3)
+    draws = {name: generator.normal(size=SHAPE) for name in model.data["priors"]}
+    post = posterior(model, draws)
+    eta = [np.zeros((*SHAPE, ROWS))]
+    for label in ("car", "walk"):
+        slope = draws[f"b_{label}_x"][..., None] * X
+        eta.append(draws[f"b_{label}_Intercept"][..., None] + slope)
+    found = post.predict(FRAME[["x"]])
+    np.testing.assert_allclose(found.values, special.softmax(np.stack(eta, -1), -1), atol=1e-12)
+    assert tuple(found.coordinates["text_category"]) == ("bus", "car", "walk")
+    with pytest.raises(errors.ModelError, match=r"categorical: each category has a predictor"):
+        post.r2()
+
+
+def test_offsets_of_a_categorical_response_are_refused():
+    for text, options in (("text ~ x + offset(z)", {}), ("text ~ x", {"offset": "z"})):
+        with pytest.raises(errors.FormulaError, match="one offset for all of them has no meaning"):
+            hj.formula(text, FRAME, "categorical", **options)

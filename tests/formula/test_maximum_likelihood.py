@@ -1,7 +1,7 @@
 """Without groups and with flat priors the mode is the maximum likelihood of other software.
 
 Values are those of statsmodels 0.15.0 on the packaged data (GLM with Gamma and log link, BetaModel,
-ZeroInflatedPoisson, OrderedModel), and of SciPy's fit to censored data.
+ZeroInflatedPoisson, OrderedModel, MNLogit), and of SciPy's fit to censored data.
 """
 
 import dataclasses
@@ -37,6 +37,11 @@ def answers():
     order = ["no", "perhaps", "yes"]
     wants = (frame["mode"] == "want").astype(float)
     return frame.assign(resp=pd.Categorical(frame.resp, order, ordered=True), wants=wants)
+
+
+def brands():
+    frame = hj.load_data("margarine")
+    return frame[frame.choice.isin(["Pk_Stk", "BB_Stk", "Fl_Stk", "Hse_Stk"])]
 
 
 def scores():
@@ -100,6 +105,18 @@ CASES = {
         fixed(
             b_Anger=0.04904053353027308, b_wants=0.4527922234772972,
             threshold=[1.2981365445631563, 2.60699337116833],
+        ),
+    ),
+    "categorical": Case("choice ~ I(Income / 10) + Fam_Size", "categorical", brands, {},
+        fixed(
+            **{
+                "b_Fl_Stk_Intercept": -0.26764045112722845,
+                "b_Hse_Stk_Intercept": -0.908207984790171,
+                "b_Pk_Stk_Intercept": 0.7514025638600926,
+                "b_Fl_Stk_I(Income / 10)": 0.26428674210251646,
+                "b_Hse_Stk_Fam_Size": 0.2040583724870199,
+                "b_Pk_Stk_Fam_Size": 0.0377427585568105,
+            }
         ),
     ),
 }  # fmt: skip

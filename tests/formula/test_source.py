@@ -85,12 +85,13 @@ TERMS = {
 RESPONSES = {
     "gaussian": "y", "student_t": "y", "lognormal": "positive", "gamma": "positive",
     "beta": "share", "bernoulli": "bit", "binomial": "n / m", "poisson": "n",
-    "zero_inflated_poisson": "n", "negative_binomial": "n", "ordered": "n",
+    "zero_inflated_poisson": "n", "negative_binomial": "n", "ordered": "n", "categorical": "word",
 }  # fmt: skip
 BY_FAMILY = {
     name: (f"{response} ~ x + (1 | g)", {"family": name}) for name, response in RESPONSES.items()
 } | {
     "lognormal censored": ("positive ~ x", {"family": "lognormal", "censored": "side"}),
+    "categorical with slopes": ("n ~ x + h + (x | g) + (1 | h)", {"family": "categorical"}),
     "ordered offset": ("word ~ x * h + offset(x) + (x | g)", {"family": "ordered"}),
     "ordered threshold": (
         "n ~ 1",
