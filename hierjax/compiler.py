@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import NamedSharding
 
 # Since 2025 XLA emits loops for CPUs through MLIR, which takes LLVM a third longer; the programs of
 # this package run equally fast either way (docs/notes/first-fit.md).
@@ -33,28 +34,43 @@ class Compiling(NamedTuple):
     shapes: Any
 
 
-def compile_for(function: Callable[..., Any], *arguments: Any) -> tuple[jax.stages.Compiled, Any]:
+def compile_for(
+    function: Callable[..., Any], *arguments: Any, sharding: NamedSharding | None = None
+) -> tuple[jax.stages.Compiled, Any]:
     """Compile a function for arguments like these, which may be shapes, ahead of its first call.
+
+    Parameters
+    ----------
+    function, arguments
+        What to compile, and for what.
+    sharding
+        Of the result, where the arguments are on several devices.
 
     Returns
     -------
     compiled, result
         The compiled function, and the shapes of what it returns.
     """
-    lowered = jax.jit(function).lower(*arguments)
+    lowered = jax.jit(function, **_results_on(sharding)).lower(*arguments)
     return lowered.compile(compiler_options=_options()), lowered.out_info
 
 
-def start_compiling(function: Callable[..., Any], *arguments: Any) -> Compiling:
+def start_compiling(
+    function: Callable[..., Any], *arguments: Any, sharding: NamedSharding | None = None
+) -> Compiling:
     """Trace a function like `compile_for`, and compile it while the caller goes on.
 
     What comes next needs the shapes of its result only, and XLA keeps one core busy at a time. For
     programs of single fits: compiling counts for more there than the last tenth of a run.
     """
-    lowered = jax.jit(function).lower(*arguments)
+    lowered = jax.jit(function, **_results_on(sharding)).lower(*arguments)
     options = _QUICKEST if _options() else None
     future = _workers().submit(lambda: lowered.compile(compiler_options=options))
     return Compiling(future, lowered.out_info)
+
+
+def _results_on(sharding: NamedSharding | None) -> dict[str, Any]:
+    return {} if sharding is None else {"out_shardings": sharding}
 
 
 @functools.cache

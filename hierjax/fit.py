@@ -22,15 +22,16 @@ from hierjax.methods import METHODS, Problem, as_method
 from hierjax.model import Model
 from hierjax.pieces import Pieces
 from hierjax.posterior import Posterior
-from hierjax.programs import compile_program, prepared_data, recorded, run_program
+from hierjax.programs import ONE_DEVICE, compile_program, prepared_data, recorded, run_program
 from hierjax.progress import ProgressDisplay
+from hierjax.row_sharding import Devices
 from hierjax.threads import single_threaded_blas
 from hierjax.transforms.coordinates import Effects
 from hierjax.validation import validate
 from hierjax.versions import installed_versions
 
 DTYPES = ("float64", "float32")
-FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype", "checkpoint")
+FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype", "checkpoint", "shard_rows")
 FORMULA_OPTIONS = ("family", "priors", "trials", "weights", "offset", "known_sd")
 
 
@@ -44,6 +45,7 @@ def fit(
     progress: bool = True,
     dtype: str = "float64",
     checkpoint: str | Path | None = None,
+    shard_rows: bool = False,
     **formula_options: Any,
 ) -> Posterior:
     """Fit a hierarchical model and return its posterior.
@@ -77,6 +79,9 @@ def fit(
         Folder for finished pieces of the run. A fit that was interrupted, at any moment, and is
         started again with the same arguments goes on from there, and gives the draws that it would
         have given.
+    shard_rows
+        Divide the rows of the data among all devices of this process, for a data set that is too
+        large for one of them.
     **formula_options
         `family`, `priors`, `trials`, `weights`, `offset`, `known_sd` of `hierjax.formula`.
 
@@ -104,6 +109,8 @@ def fit(
         with ProgressDisplay(progress) as display, single_threaded_blas():
             problem = Problem(model.fn, model.data, effects)
             task = _Task(model, problem, seed, dtype, display, time.perf_counter())
+            if shard_rows:
+                task = dataclasses.replace(task, devices=Devices.for_rows_of(model))
             if checkpoint is not None:
                 task = dataclasses.replace(task, checkpoint=task.opened(checkpoint, chosen))
             if not isinstance(chosen, Auto):
@@ -122,10 +129,12 @@ class _Task:
     display: ProgressDisplay
     started: float
     checkpoint: Checkpoint | None = None
+    devices: Devices = ONE_DEVICE
 
     def opened(self, path: str | Path, method: Method) -> Checkpoint:
         """Open the checkpoint of this fit."""
         settings = {"method": method, "effects": self.problem.effects, "seed": self.seed}
+        settings["shard_rows"] = self.devices.rows is not None
         data = {"data": data_digest([self.model.data])}
         identity = identity_of(self.model, {**settings, "dtype": self.dtype}, data)
         return Checkpoint.open(path, "fit", identity)
@@ -135,11 +144,12 @@ class _Task:
         before = before or {}
         key, method = jax.random.key(self.seed), choice.method
         coordinates = self.problem.coordinates_for(method)
-        data = prepared_data(coordinates, self.model.data)
-        compiled = compile_program(coordinates, method, self.model, data, key, self.display)
+        devices, display = self.devices, self.display
+        data = prepared_data(coordinates, self.model.data, devices)
+        compiled = compile_program(coordinates, method, self.model, data, key, display, devices)
         ready = time.perf_counter()
         pieces = Pieces(self.checkpoint, method.name) if self.checkpoint else None
-        draws = jax.device_get(run_program(compiled, key, data, self.display, pieces))
+        draws = jax.device_get(run_program(compiled, key, data, display, pieces, devices))
         seconds = {"compile": ready - self.started - sum(before.values())}
         seconds["run"] = time.perf_counter() - ready
         info = FitInfo(
@@ -161,7 +171,9 @@ class _Task:
 def _fit_automatically(task: _Task) -> Posterior:
     """Run the method chosen for the model, and NUTS where that fails."""
     coordinates = task.problem.coordinates_for(Laplace())
-    choice = first_choice(coordinates, lambda: prepared_data(coordinates, task.model.data))
+    choice = first_choice(
+        coordinates, lambda: prepared_data(coordinates, task.model.data, task.devices)
+    )
     if not isinstance(choice.method, Laplace):
         return task.fit(choice)
     k_hat = math.nan

@@ -10,7 +10,7 @@ import numpy as np
 
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
-from hierjax.compiler import compile_for, start_compiling
+from hierjax.compiler import Compiling, compile_for, start_compiling
 from hierjax.density import map_in_batches
 from hierjax.draws import STATUS_MESSAGE, Draws, Status
 from hierjax.errors import FitError
@@ -18,10 +18,12 @@ from hierjax.infer.program import Method, Program
 from hierjax.model import Model
 from hierjax.pieces import Pieces
 from hierjax.progress import ProgressDisplay
+from hierjax.row_sharding import Devices
 from hierjax.trace import abstract_trace
 from hierjax.transforms.coordinates import Coordinates
 
 PROGRAMS = ProgramCache(size=16)
+ONE_DEVICE = Devices()
 RECOVERY = 1 << 20  # keeps the keys of recovery apart from those of chains
 
 
@@ -49,23 +51,26 @@ class Compiled:
     record: Any
 
 
-def prepared_data(coordinates: Coordinates, data: Mapping[str, Any]) -> dict[str, Any]:
+def prepared_data(
+    coordinates: Coordinates, data: Mapping[str, Any], devices: Devices = ONE_DEVICE
+) -> dict[str, Any]:
     """Let a compiled program add to the data what the coordinates make of them."""
     if not coordinates.stages:
         return dict(data)
     arguments = Arguments.of(data)
-    arrays = arguments.arrays(data)
+    leaves = arguments.arrays(data)
+    shapes, arrays = [np.shape(leaf) for leaf in leaves], devices.place(leaves)
     keys = tuple(stage.key for stage in coordinates.stages)
 
     def build() -> Callable[..., Any]:
         def prepare(arrays: Any) -> dict[str, Any]:
-            found = coordinates.prepare(arguments.rebuild(arrays))
+            found = coordinates.prepare(arguments.rebuild(devices.cut(arrays, shapes)))
             return {name: found[name] for name in keys}
 
-        return compile_for(prepare, arrays)[0]
+        return compile_for(prepare, arrays, sharding=devices.everywhere)[0]
 
     precision = jnp.result_type(float).name
-    identity = ("prepare", coordinates, arguments, signature(arrays), precision)
+    identity = ("prepare", coordinates, arguments, signature(arrays), precision, devices)
     return {**data, **PROGRAMS.get(identity, build)(arrays)}
 
 
@@ -76,6 +81,7 @@ def compile_program(
     data: Mapping[str, Any],
     key: jax.Array,
     display: ProgressDisplay,
+    devices: Devices = ONE_DEVICE,
 ) -> Compiled:
     """Compile the program of a method, or find it compiled for the same shapes.
 
@@ -88,17 +94,24 @@ def compile_program(
         No chain found a start with a finite log density.
     """
     arguments = Arguments.of(data)
-    arrays = _device_arrays(arguments, data)
+    leaves = arguments.arrays(data)
+    shapes, arrays = [np.shape(leaf) for leaf in leaves], devices.place(leaves)
     precision = jnp.result_type(float).name
+
+    def compiling(function: Callable[..., Any], *arguments: Any) -> Compiling:
+        def on_true_rows(*arguments: Any) -> Any:
+            return function(*arguments[:-1], devices.cut(arguments[-1], shapes))
+
+        return start_compiling(on_true_rows, *arguments, arrays, sharding=devices.everywhere)
 
     def build() -> Compiled:
         display.compiling()
         program = method.program(coordinates.fn, data)
         keep = site_names(model)
-        start = start_compiling(program.start, key, arrays)
-        state = start.shapes
-        advance = start_compiling(program.advance, state, arrays)
-        _, record = advance.shapes
+        start = compiling(program.start, key)
+        state = devices.shapes(start.shapes)
+        advance = compiling(program.advance, state)
+        record = devices.shapes(advance.shapes[1])
         _raise_if_failed(program, start.future.result()(key, arrays))
         records = jax.tree_util.tree_map(
             lambda leaf: jax.ShapeDtypeStruct((_kept(program), *leaf.shape), leaf.dtype), record
@@ -108,12 +121,12 @@ def compile_program(
             draws = program.finish(state, records, arrays)
             return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
 
-        last = start_compiling(finish, key, state, records, arrays)
+        last = compiling(finish, key, state, devices.shapes(records))
         started, advanced, finished = (each.future.result() for each in (start, advance, last))
         return Compiled(program, started, advanced, finished, state, record)
 
     backend = jax.default_backend()
-    identity = (coordinates, method, arguments, signature(arrays), precision, backend)
+    identity = (coordinates, method, arguments, signature(arrays), precision, backend, devices)
     return PROGRAMS.get(identity, build)
 
 
@@ -123,6 +136,7 @@ def run_program(
     data: Mapping[str, Any],
     display: ProgressDisplay,
     pieces: Pieces | None = None,
+    devices: Devices = ONE_DEVICE,
 ) -> Draws:
     """Drive a compiled program chunk by chunk from the host.
 
@@ -134,6 +148,8 @@ def run_program(
         Shows how far it is.
     pieces
         Where finished chunks are found and kept.
+    devices
+        Where the data are.
 
     Raises
     ------
@@ -143,7 +159,7 @@ def run_program(
         A finished chunk is damaged, or cannot be written.
     """
     program = compiled.program
-    arrays = _device_arrays(Arguments.of(data), data)
+    arrays = devices.place(Arguments.of(data).arrays(data))
     state = compiled.start(key, arrays)
     _raise_if_failed(program, state)
     records = []
@@ -210,10 +226,6 @@ def recorded(values: np.ndarray) -> tuple[float, ...]:
 
 def _kept(program: Program) -> int:
     return program.num_chunks - program.num_discarded
-
-
-def _device_arrays(arguments: Arguments, data: Mapping[str, Any]) -> tuple[jax.Array, ...]:
-    return tuple(map(jnp.asarray, arguments.arrays(data)))
 
 
 def _raise_if_failed(program: Program, state: Any) -> None:
