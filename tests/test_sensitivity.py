@@ -23,6 +23,12 @@ def posterior(model, draws, stats=None, **info):
     return hj.Posterior(model, draws, stats or {}, dataclasses.replace(INFO, **info))
 
 
+def conjugate(y, error, location, scale):
+    mean = numpyro.sample("mean", dist.Normal(location, scale))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Normal(mean, error), obs=y)
+
+
 @dataclasses.dataclass(frozen=True)
 class Conjugate:
     """Normal data of known error with a normal prior on their mean; everything in closed form."""
@@ -34,12 +40,7 @@ class Conjugate:
 
     @property
     def model(self):
-        def function(y, error, location, scale):
-            mean = numpyro.sample("mean", dist.Normal(location, scale))
-            with numpyro.plate("rows", len(self.y)):
-                numpyro.sample("y", dist.Normal(mean, error), obs=y)
-
-        return hj.Model(function, dataclasses.asdict(self) | {"y": np.array(self.y)})
+        return hj.Model(conjugate, dataclasses.asdict(self) | {"y": np.array(self.y)})
 
     def moments(self, prior=1.0, likelihood=1.0):
         """Mean and sd when prior and likelihood are raised to powers."""
