@@ -79,6 +79,16 @@ def ordered(y, x, group, count):
     numpyro.sample("y", dist.OrderedLogistic(predictor, threshold), obs=y)
 
 
+def categorical(y, x, group, count):
+    predictors = [jnp.zeros_like(x)]
+    for name in ("1", "2"):
+        start = numpyro.sample(f"b_{name}_Intercept", dist.Normal(0.0, 5.0))
+        slope = numpyro.sample(f"b_{name}_x", dist.Normal(0.0, 2.0))
+        sd = numpyro.sample(f"sd_{name}_g", dist.HalfNormal(1.0))
+        predictors.append(start + slope * x + effects(f"r_{name}", group, count, sd))
+    numpyro.sample("y", dist.Categorical(logits=jnp.stack(predictors, axis=-1)), obs=y)
+
+
 def sleepstudy():
     frame = hj.load_data("sleepstudy")
     return frame.assign(x=frame.Days, g=frame.Subject, y=frame.Reaction / 300)
@@ -109,6 +119,14 @@ def answers():
     return frame.assign(y=codes, x=wants, g=frame.id)
 
 
+def brands():
+    frame = hj.load_data("margarine")
+    frame = frame[frame.hhid.isin(frame.hhid.unique()[:80])]
+    frame = frame[frame.choice.isin(["Pk_Stk", "BB_Stk", "Fl_Stk"])]
+    codes = frame.choice.map({"Pk_Stk": 0, "BB_Stk": 1, "Fl_Stk": 2})
+    return frame.assign(y=codes, x=frame.Income / 30 - 1, g=frame.hhid)
+
+
 SIGMA = {"sigma": dist.HalfNormal(1.0)}
 CASES = {
     "gamma": (sleepstudy, gamma, {}, {}),
@@ -116,6 +134,7 @@ CASES = {
     "beta": (schools, beta, {}, {}),
     "zero_inflated_poisson": (salamanders, zero_inflated_poisson, {}, {}),
     "gaussian": (scores, censored, SIGMA, {"censored": "top"}),
+    "categorical": (brands, categorical, {}, {}),
     "ordered": (answers, ordered, {"threshold": dist.Normal(0.0, 5.0)}, {}),
 }
 
