@@ -12,6 +12,10 @@ from hierjax.transforms.log_marginal import log_marginal
 from hierjax.transforms.noncentre import group_effects
 from hierjax.transforms.rescale import Rescaled
 
+# The order was settled near one value of the rest, and with one data set of a batch. From 9 nodes
+# the log likelihood of a binomial group is off by less than 0.003 where the sd is 3, 0.013 at 5.
+LEAST_ORDER = 9
+
 
 def few_parameters(
     coordinates: Coordinates, fn: Callable[..., Any], data: Mapping[str, Any]
@@ -41,6 +45,7 @@ def few_parameters(
         return coordinates
     if marginal.method != "quadrature":
         return coordinates
-    stage = Approximated(marginal._approximation, marginal.order, by_importance=True)
-    word = f"integrated out by quadrature of order {marginal.order}, and drawn back by importance"
+    order = max(marginal.order, LEAST_ORDER)
+    stage = Approximated(marginal._approximation, order, by_importance=True)
+    word = f"integrated out by quadrature of order {order}, and drawn back by importance"
     return Coordinates(stage, (stage,), tuple((name, word) for name in effects))
