@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hierjax.draws import FitInfo
-from hierjax.errors import ModelError, SettingsError
+from hierjax.errors import ModelError, PriorError, SettingsError
 from hierjax.files import write_whole
 from hierjax.model import Model
 from hierjax.plots import available_plots, plot
@@ -196,8 +196,23 @@ def _model(model: Model, images: Mapping[str, bytes]) -> Markup:
         [
             element("h3", "Levels"), tree, drawn,
             element("h3", "Priors"), table([c.replace("_", " ") for c in columns], rows),
+            _source(model),
         ]
     )  # fmt: skip
+
+
+def _source(model: Model) -> Markup:
+    if model.origin is None:
+        return Markup()
+    try:
+        text = element("pre", model.source())
+    except PriorError:
+        return Markup()  # a prior of the user's own class
+    return element(
+        "details",
+        element("summary", "The same as a NumPyro function"),
+        element("div", text, class_="scroll"),
+    )
 
 
 def _fit(draws: Arrays, info: FitInfo) -> Markup:

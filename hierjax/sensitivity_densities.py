@@ -21,6 +21,7 @@ from hierjax.trace import abstract_trace
 from hierjax.trace_recorder import unwrapped
 
 Draws = Mapping[str, np.ndarray]
+MOST_NUMBERS = 100  # in one parameter of a prior; more are not differentiated in
 SAME = 1e-6  # relative difference of log densities of a prior and of the one made again
 
 # What NumPyro and JAX raise when a distribution cannot be made from its parameters.
@@ -185,19 +186,20 @@ def _read_prior(message: Mapping[str, Any], members: Members) -> dict[str, Any]:
 
     whole = members == ((),)
     found: dict[str, Any] = {"log_density": _log_density(message)[None] if whole else by_slot(bare)}
-    numbers, rebuild = taken_apart(bare)
+    every, rebuild = taken_apart(bare)
+    numbers = {name: each for name, each in every.items() if each.size <= MOST_NUMBERS}
     if not numbers:
         return found
     try:
-        again = by_slot(rebuild(numbers))
+        again = by_slot(rebuild(every))
     except CANNOT_BE_MADE:
         return found
     return found | {
         # Other where the site is masked, or where its class does not say how it was made.
         "again": again,
         "value": numbers,
-        "score": jax.jacrev(lambda each: by_slot(rebuild(each)))(numbers),
-        "edge": jax.grad(lambda each: _ends(rebuild(each)))(numbers),
+        "score": jax.jacrev(lambda each: by_slot(rebuild(every | each)))(numbers),
+        "edge": jax.grad(lambda each: _ends(rebuild(every | each)))(numbers),
     }
 
 
@@ -219,7 +221,15 @@ def _prior_draws(
     given = ()
     if "again" in found and np.allclose(found["again"][:, place], log_density, SAME, SAME):
         given = _hyperparameters(model, slot, place, found, shape)
+        if model.origin is None and [number.name for number in given] == list(found["value"]):
+            slot = dataclasses.replace(slot, text=_with_values(slot.text, given))
     return PriorDraws(slot, log_density.reshape(shape), given)
+
+
+def _with_values(text: str, numbers: tuple[Hyperparameter, ...]) -> str:
+    """Write a distribution of a model function with its values in place of names of arguments."""
+    shown = ", ".join(f"{number.name}={number.value:.4g}" for number in numbers)
+    return f"{text.partition('(')[0]}({shown})"
 
 
 def _hyperparameters(

@@ -121,8 +121,8 @@ def test_page_has_everything(path, post):
         post.model.name, *post.model.priors()["slot"], "HalfNormal(", "nuts, 2 chains x 250 draws",
         "float64, seed 17", "sampled as standardised deviations: r_place", "target_accept",
         "level sds and correlations".capitalize(), "Coefficients", "b_Intercept", "sigma", "rhat",
-        "Effects of groups (6)", "place: 6 groups of 8 rows", *(c.name for c in verdict.checks),
-        verdict.verdict.partition(":")[2],
+        "numpyro.sample(", "Effects of groups (6)", "place: 6 groups of 8 rows",
+        *(check.name for check in verdict.checks), verdict.verdict.partition(":")[2],
     ]  # fmt: skip
     for part in parts:
         assert part in shown, part

@@ -159,7 +159,7 @@ def test_numbers_are_those_of_arviz():
         (
             CONFLICT,
             "prior-data conflict",
-            "Normal(location, scale) and the data disagree about mean",
+            "Normal(loc=0, scale=1) and the data disagree about mean",
         ),
         (Conjugate(error=100.0), "strong prior", "decides about mean more than the data do"),
         (Conjugate(scale=100.0), "", "Good: no prior decides (at most 0.00"),
@@ -304,10 +304,12 @@ def test_numbers_of_other_priors():
         numpyro.sample("halved", dist.Gamma(2.0, 0.5).expand([2]).to_event(1))
         with numpyro.handlers.scale(scale=0.5):
             numpyro.sample("scaled", dist.Normal(0, 1))
+        numpyro.sample("long", dist.Normal(np.arange(200.0), 1.0).to_event(1))
         numpyro.sample("y", dist.Normal(top, 1.0), obs=y)
 
     generator = np.random.default_rng(0)
     names = {"top": (), "below": (), "cut": (), "three": (3,), "halved": (2,), "scaled": ()}
+    names["long"] = (200,)
     draws = {name: generator.gamma(2.0, size=(1, 50, *shape)) for name, shape in names.items()}
     priors, _ = evaluate(hj.Model(function, {"y": 1.0}), draws, INFO)
     found = {p.slot.name: {n.name: n for n in p.hyperparameters} for p in priors}
@@ -318,7 +320,11 @@ def test_numbers_of_other_priors():
         "three": ["loc[0]", "loc[1]", "loc[2]", "scale"],
         "halved": ["concentration", "rate"],
         "scaled": ["loc", "scale"],
+        "long": ["scale"],  # of too many locations
     }
+    assert [prior.slot.text for prior in priors][:3] == [
+        "HalfNormal(scale=2)", "HalfNormal(top)", "LeftTruncatedDistribution(0)",
+    ]  # fmt: skip
     x = draws["three"]
     np.testing.assert_allclose(found["three"]["loc[1]"].score, (x[..., 1] - 1) / 9, rtol=1e-8)
     np.testing.assert_allclose(found["scaled"]["loc"].score, draws["scaled"] / 2, rtol=1e-8)
