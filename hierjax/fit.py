@@ -32,7 +32,7 @@ from hierjax.versions import installed_versions
 
 DTYPES = ("float64", "float32")
 FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype", "checkpoint", "shard_rows")
-FORMULA_OPTIONS = ("family", "priors", "trials", "weights", "offset", "known_sd")
+FORMULA_OPTIONS = ("family", "priors", "trials", "weights", "offset", "known_sd", "censored")
 
 
 def fit(
@@ -83,7 +83,8 @@ def fit(
         Divide the rows of the data among all devices of this process, for a data set that is too
         large for one of them.
     **formula_options
-        `family`, `priors`, `trials`, `weights`, `offset`, `known_sd` of `hierjax.formula`.
+        `family`, `priors`, `trials`, `weights`, `offset`, `known_sd`, `censored` of
+        `hierjax.formula`.
 
     Returns
     -------
