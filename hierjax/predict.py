@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpyro.distributions import CategoricalLogits, CategoricalProbs
 
 from hierjax import checks
 from hierjax.draws import FitInfo
@@ -19,11 +18,10 @@ from hierjax.predict_data import check_new_data, new_data
 from hierjax.predict_program import Filling, Messages, at_every_draw, flattened
 from hierjax.predict_result import Prediction
 from hierjax.trace import ModelTrace, abstract_trace
-from hierjax.trace_recorder import unwrapped
+from hierjax.trace_recorder import CATEGORICAL, unwrapped
 
 GROUPS = ("sample", "population", "error")
 KINDS = ("mean", "draw")
-CATEGORICAL = (CategoricalLogits, CategoricalProbs)
 CATEGORY = "_category"  # after the name of a response: the dimension of its categories
 
 Draws = Mapping[str, np.ndarray]

@@ -154,6 +154,9 @@ def _log_density(message: dict[str, Any]) -> Any:
         ) from error
 
 
+CATEGORICAL = (distributions.CategoricalLogits, distributions.CategoricalProbs)
+
+
 def unwrapped(fn: Any) -> Any:
     """Return the distribution inside the wrappers of plates, `to_event` and masks."""
     wrappers = (

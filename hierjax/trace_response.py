@@ -10,6 +10,7 @@ from numpyro import handlers
 
 from hierjax.arguments import Arguments
 from hierjax.errors import ModelError
+from hierjax.trace_recorder import CATEGORICAL, unwrapped
 
 
 def expected_response(
@@ -50,6 +51,11 @@ def expected_response(
             substitute_fn=lambda message: _value_of(message, values, pooled),
         )
         trace = handlers.trace(model).get_trace(**arguments.rebuild(arrays))
+        if isinstance(unwrapped(trace[site]["fn"]), CATEGORICAL):
+            raise ModelError(
+                f"{site!r} is in categories, which have no mean to compare. "
+                "`post.predict()` has the probability of each."
+            )
         return trace[site]["fn"].mean
 
     mapped = jax.jit(jax.vmap(mean, in_axes=(0, None)))

@@ -278,6 +278,13 @@ def test_predictions_of_a_categorical_response():
     assert tuple(found.coordinates["text_category"]) == ("bus", "car", "walk")
     with pytest.raises(errors.ModelError, match=r"categorical: each category has a predictor"):
         post.r2()
+    grouped = hj.formula("text ~ x + (1 | g)", FRAME, "categorical")
+    draws = {
+        name: generator.uniform(1.0, 2.0, size=(*SHAPE, *[6] * name.startswith("r_")))
+        for name, block in grouped.blocks.items()
+    }
+    with pytest.raises(errors.ModelError, match="'text' is in categories, which have no mean"):
+        posterior(grouped, draws).shrinkage()
 
 
 def test_offsets_of_a_categorical_response_are_refused():
