@@ -117,7 +117,8 @@ def sensitivity(
 def report(
     fit: Fit,
     out: Annotated[
-        Path | None, typer.Option(help="HTML file to write; report.html beside the posterior without.")
+        Path | None,
+        typer.Option(help="HTML file to write; report.html beside the posterior without."),
     ] = None,
 ) -> None:
     """Write a fit as one page for a browser: verdict, tables, plots, model and priors.
