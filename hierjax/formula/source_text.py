@@ -43,7 +43,11 @@ def prior_text(distribution: dist.Distribution) -> str:
         return f"{prior_text(distribution.base_dist)}.expand({tuple(distribution.batch_shape)})"
     kind = type(distribution)
     parameters = parameters_of(distribution)
-    if parameters is None or getattr(dist, kind.__name__, None) is not kind:
+    if (
+        parameters is None
+        or any(each is None for each in parameters.values())
+        or getattr(dist, kind.__name__, None) is not kind
+    ):
         raise PriorError(
             f"The prior {kind.__name__} cannot be written as source text; use one of NumPyro's "
             "own distributions, or copy its class beside the text."
@@ -52,18 +56,13 @@ def prior_text(distribution: dist.Distribution) -> str:
 
 
 def _arguments(kind: type, parameters: Mapping[str, Any]) -> list[str]:
-    """Arguments without those that have their default, by position as far as that goes."""
-    found, by_name = [], False
+    """Arguments by position, without choices (last ones, in words) that are the default."""
     signature = inspect.signature(kind).parameters
-    for name, value in parameters.items():
-        default = signature[name].default
-        if value is None or (isinstance(value, str) and value == default):
-            by_name = True
-            continue
-        by_name |= signature[name].kind is inspect.Parameter.KEYWORD_ONLY
-        text = prior_text(value) if isinstance(value, dist.Distribution) else _value(value)
-        found.append(f"{name}={text}" if by_name else text)
-    return found
+    return [
+        prior_text(value) if isinstance(value, dist.Distribution) else _value(value)
+        for name, value in parameters.items()
+        if not (isinstance(value, str) and value == signature[name].default)
+    ]
 
 
 def _value(value: Any) -> str:

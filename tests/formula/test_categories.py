@@ -191,10 +191,11 @@ def test_predictions_of_an_ordered_response():
     assert list(shares.columns) == list(WORDS)
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
     # A row whose group is not known: the average over all groups, category by category.
-    unnamed = post.predict(FRAME[["x", "g"]].assign(g=None).iloc[:2])
-    eta = draws["b_x"][..., None, None] * X[:2, None] + draws["r_g"][..., None, :]
-    first = special.expit(draws["threshold"][..., 0][..., None, None] - eta).mean(-1)
-    np.testing.assert_allclose(unnamed.values[..., 0], first, atol=1e-12)
+    unnamed = post.predict(FRAME[["x", "g"]].iloc[:2].assign(g=[None, "b"]))
+    eta = draws["b_x"][..., None] * X[0] + draws["r_g"]
+    first = special.expit(draws["threshold"][..., :1] - eta).mean(-1)
+    np.testing.assert_allclose(unnamed.values[..., 0, 0], first, atol=1e-12)
+    np.testing.assert_allclose(unnamed.values[..., 1, :], wanted[..., 1, :], atol=1e-12)
     groups = draws["sd_g"] ** 2
     shares = post.variance_partition().shares["g"]
     np.testing.assert_allclose(shares, groups / (groups + np.pi**2 / 3))
