@@ -100,6 +100,7 @@ BY_FAMILY = {
     "replicates": ("n ~ x", {"family": "poisson", "weights": "positive"}),
 }
 CASES = TERMS | BY_FAMILY
+LONG = ("categories by group", "priors without numbers")  # to compile; others have their parts
 
 
 def module_of(text):
@@ -121,7 +122,9 @@ def arguments_of(model, space):
     return found
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in CASES]
+)
 def test_text_is_the_same_model(name):
     text, options = CASES[name]
     model = formula(text, FRAME, **options)
