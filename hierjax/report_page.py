@@ -90,8 +90,8 @@ def draw_images(model: Model, draws: Arrays, stats: Arrays, info: FitInfo) -> di
             continue
         try:
             found[kind] = png_of(plot(kind, model, draws, stats, info=info))
-        except (ModelError, SettingsError):
-            continue  # nothing varies, or the model does not say what is asked of it
+        except (ModelError, SettingsError, NotImplementedError):
+            continue  # nothing varies, or the model does not say, or draw, what is asked of it
     return found
 
 

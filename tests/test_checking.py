@@ -61,6 +61,21 @@ def test_statistics_of_groups():
     assert "Median of y" in texts(own)
 
 
+def test_fewer_data_sets_are_replicated_of_many_rows(monkeypatch):
+    asked = []
+
+    def predict(*parts, most_draws, **rest):
+        asked.append(most_draws)
+        return hj.predict_result.Prediction("y", np.zeros((1, 50, 400)), (), {}, "draw", "sample")
+
+    monkeypatch.setattr("hierjax.plots.checking.predict", predict)
+    post = example()
+    for most in (2**24, 400 * 60, 1):
+        monkeypatch.setattr("hierjax.plots.checking.MOST_VALUES", most)
+        plot_ppc(post.model, post.draws, post.info)
+    assert asked == [1000, 60, 50]
+
+
 def test_transforms_of_a_right_model_are_uniform_and_of_narrow_ones_extreme():
     def deviation(post):
         found = left_out_transforms(post.model, post.draws, post.stats, post.info, site="y")

@@ -180,6 +180,17 @@ def test_pictures_that_a_fit_does_not_have_are_left_out(monkeypatch):
     assert list(draw_images(model, {}, {}, example().info)) == ["trace", "ppc", "levels"]
 
 
+def test_a_likelihood_that_cannot_be_drawn_from_has_a_page(post, monkeypatch):
+    def plot(kind, *parts, **rest):
+        if kind == "ppc":
+            raise NotImplementedError
+        return new_figure(1, 1)
+
+    monkeypatch.setattr("hierjax.report_page.plot", plot)
+    found = draw_images(post.model, post.draws, post.stats, post.info)
+    assert list(found) == ["trace", "forest", "shrinkage", "levels"]
+
+
 def test_elements_escape_what_they_are_given():
     assert element("p", EVIL) == f"<p>{EVIL.replace('<', '&lt;').replace('>', '&gt;')}</p>"
     assert element("p", element("b", "a"), "<") == "<p><b>a</b>&lt;</p>"

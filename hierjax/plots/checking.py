@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Draws = Mapping[str, np.ndarray]
 SHOWN = 50  # replicated data sets drawn as curves
 MOST_DRAWS = 1000
+MOST_VALUES = 2**24  # replicated observations, 128 MiB
 MOST_LABELS = 60
 LONGEST = 28  # characters of a label
 COVER = (0.05, 0.95)
@@ -99,8 +100,9 @@ def plot_ppc(
     else:
         level, site = choose_grouping(graph, group, name="group")
     observed = _observed(model, site)
+    most = int(np.clip(MOST_VALUES // observed.size, SHOWN, MOST_DRAWS))
     replicated = predict(
-        model, draws, info, kind="draw", seed=seed, most_draws=MOST_DRAWS, site=site
+        model, draws, info, kind="draw", seed=seed, most_draws=most, site=site
     ).values.reshape(-1, observed.size)
     figure = new_figure(9.0, 7.2 if level else 3.8)
     panels = figure.subplots(2 if level else 1, 1, squeeze=False)[:, 0]
