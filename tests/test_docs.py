@@ -11,7 +11,8 @@ from tests.docs_blocks import LANGUAGES, ROOT, TAGS, Runner, blocks_of, comparab
 
 PAGES = pages()
 QUICK_START = PAGES[0]
-SLOW = ("designs", "calibration.md", "sensitivity.md", "batches.md", "effects.md")  # many fits, which run with the slow suites
+# Pages of many fits, which run with the slow suites.
+SLOW = ("designs", "calibration.md", "sensitivity.md", "batches.md", "effects.md")
 LONG = [
     pytest.param(page, marks=[pytest.mark.slow] if {page.parent.name, page.name} & {*SLOW} else [])
     for page in PAGES
