@@ -61,6 +61,8 @@ def predict(
 ) -> None:
     """Predict the response of new rows from a fit: mean, sd and quantiles for each row.
 
+    For a response in categories: the probability of each.
+
     Rows may belong to groups that the fit has seen, to new ones, or to unknown ones (empty label).
 
     Example: hierjax predict hierjax-fit --data new.csv --out predicted.csv
@@ -70,7 +72,7 @@ def predict(
     posterior = posterior_of(fit)
     table = read_table(data, text=text_columns(posterior))
     found = posterior.predict(table, groups=groups.value, kind=kind.value, seed=seed)
-    summary = found.summary().set_axis(table.index)
+    summary = found.by_row().set_axis(table.index)
     names = {column: f"{found.name}_{column}" for column in summary.columns}
     # Whole numbers with gaps are floats in a CSV file; shown as they were written.
     result = table.convert_dtypes().join(summary.rename(columns=names))

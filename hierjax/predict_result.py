@@ -79,6 +79,23 @@ class Prediction:
         }  # fmt: skip
         return pd.DataFrame(columns, index=self._index())
 
+    def by_row(self) -> "pd.DataFrame":
+        """Return the summary with one row for each row of a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `summary`; for a response in categories the probability of each category, the
+            posterior mean, or the share of observations that are in it.
+        """
+        import pandas as pd
+
+        if not self.categories or self.kind == "draw":
+            return self.summary()
+        means = np.asarray(self.values, dtype=float).mean(axis=(0, 1))
+        labels = list(self.coordinates[self.dims[0]])
+        return pd.DataFrame(means, pd.Index(labels, name=self.dims[0]), list(self.categories))
+
     def _shares(self) -> "pd.DataFrame":
         import pandas as pd
 

@@ -185,7 +185,11 @@ def test_predictions_of_an_ordered_response():
     wanted = np.diff(np.concatenate([edge, below, edge + 1.0], -1))
     np.testing.assert_allclose(found.values, wanted, atol=1e-12)
     assert found.summary().loc[(3, "yes"), "mean"] == pytest.approx(wanted[..., 3, 2].mean())
+    table = found.by_row()
+    assert list(table.columns) == list(WORDS)
+    np.testing.assert_allclose(table.to_numpy(), wanted.mean((0, 1)), atol=1e-12)
     observed = post.predict(FRAME[["x", "g"]], kind="draw")
+    pd.testing.assert_frame_equal(observed.by_row(), observed.summary())
     assert observed.categories == WORDS and set(np.unique(observed.values)) <= {0, 1, 2}
     shares = observed.summary()
     assert list(shares.columns) == list(WORDS)
