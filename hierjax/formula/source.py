@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hierjax.formula.origin import FormulaOrigin
 
 SHOWN = 3  # labels of groups in a comment
+LONGEST = 80  # characters of a statement without its indentation
 RESERVED = (*IMPORTS, *keyword.kwlist, "model", "predictor", "row_sigma")
 
 
@@ -88,6 +89,15 @@ class _Writer:
     def write(self, line: str) -> None:
         """Add a line of code."""
         self.lines.append(line)
+
+    def sample(self, site: str, prior: str, indent: str = "") -> None:
+        """Add the statement that samples a latent site, in several lines if it is long."""
+        start, name = f"{indent}{self.word(site)} = numpyro.sample(", repr(site)
+        if len(start) + len(name) + len(prior) <= LONGEST:
+            self.write(f"{start}{name}, {prior})")
+            return
+        for line in (start, f"{indent}    {name},", f"{indent}    {prior},", f"{indent})"):
+            self.write(line)
 
     def comment(self, text: str) -> None:
         """Add a comment; labels in it are the user's text, which may hold line ends."""
@@ -173,7 +183,7 @@ class _Writer:
                 f"scale_tril={scale}[:, None] * {root})"
             )
         self.write(f"with numpyro.plate({group.plate!r}, {self.word(group.size)}):")
-        self.write(f"    {effect} = numpyro.sample({part.site!r}, {prior})")
+        self.sample(part.site, prior, indent="    ")
         each = f"{effect}[{self.word(group.plate)}]"
         if part.design is not None:
             each = f"{each} * {self.word(part.design)}"
@@ -183,7 +193,7 @@ class _Writer:
     def _sample(self, site: str, *, vector: bool, slot: str = "") -> None:
         text = prior_text(self.priors[slot or site].distribution)
         event = ".to_event(1)" if vector else ""
-        self.write(f"{self.word(site)} = numpyro.sample({site!r}, {text}{event})")
+        self.sample(site, f"{text}{event}")
 
     def _scale(self, scale: Scale, *, vector: bool) -> None:
         """Sample a standard deviation, or the variance that it is the root of."""
