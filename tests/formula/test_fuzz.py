@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hierjax.errors import HierjaxError
 from hierjax.formula import formula
+from hierjax.formula.families import FAMILIES as FAMILY_TABLE
 from hierjax.model import Model
 
 RNG = np.random.default_rng(11)
@@ -53,9 +54,9 @@ GROUPS = ["g", "h", "g:h", "g/h", "z", "x", "`a b`"]
 SIDES = st.lists(st.sampled_from(FACTORS), min_size=1, max_size=3).map(" + ".join)
 BARS = st.builds("({} {} {})".format, SIDES, st.sampled_from(["|", "||"]), st.sampled_from(GROUPS))
 RESPONSES = st.sampled_from(
-    ["y", "log(y)", "scale(y)", "h", "I(y > 0)", "C(z)", "z / 2", "y | se(x)"]
+    ["y", "log(y)", "scale(y)", "h", "I(y > 0)", "C(z)", "z", "z / 2", "y | se(x)", "y | cens(z)"]
 )
-FAMILIES = st.sampled_from(["gaussian", "poisson", "bernoulli", "binomial", "student_t"])
+FAMILIES = st.sampled_from(sorted(FAMILY_TABLE))
 
 
 @settings(max_examples=100, deadline=None)
