@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hierjax.errors import FormulaError
 from hierjax.formula.categories import build_categories
 from hierjax.formula.censoring import build_censoring
 from hierjax.formula.check import check_groups, check_rank
@@ -178,6 +179,12 @@ def _assemble(
     if not categories:
         spread = _spread(row, values, offset, intercept=intercept)
     layout, function = _lay_out(parsed, row, roles, (matrix, common), plans, spread)
+    if not layout.slots:
+        raise FormulaError(
+            "The formula leaves nothing to learn: it has no coefficients and no effects of groups, "
+            f"and the family {row.name} has no other parameter. Take out `0`.",
+            parsed.text,
+        )
     chosen = resolve(layout.slots, user_priors)
     function = _with_variances(function, layout, chosen)
     arguments = {role: roles[role].text for role in given}

@@ -67,6 +67,8 @@ def changed(column, row, value):
          r"`zi` is a probability, but the prior HalfNormal\(1\).*above 1.*Beta"),
         ("n ~ x", FRAME, {"family": "zip", "priors": {"zi": dist.Normal(0.0, 1.0)}}, "PriorError",
          "negative values; use for example dist.Beta"),
+        ("n ~ 0", FRAME, {"family": "poisson"}, "FormulaError", "nothing to learn.*Take out `0`"),
+        ("y ~ 0", FRAME, {"known_sd": 1.0}, "FormulaError", "leaves nothing to learn"),
         ("n ~ x", FRAME, {"family": "beta", "priors": {"shape": dist.HalfNormal(1.0)}},
          "PriorError", "no prior slot 'shape'"),
     ],
