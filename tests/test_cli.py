@@ -58,6 +58,14 @@ def test_fit_prints_levels_summary_and_verdict_and_writes_everything(monkeypatch
     [
         (("fit", "y ~ x + (1 | g", "--data", "radon"), "error: This bracket is never closed"),
         (("fit", "log_radon ~ flor", "--data", "radon"), "Did you mean `floor`"),
+        (
+            ("fit", "log_radon ~ floor", "--data", "radon", "--censored", "county"),
+            "Marks of censoring are 'none', 'left' and 'right'",
+        ),
+        (
+            ("fit", "resp ~ Anger", "--data", "verbagg", "--family", "ordered"),
+            "order of the categories of `resp` is not known",
+        ),
         (("fit", RADON, "--data", "radom"), "Did you mean 'radon'"),
         (("fit", RADON, "--data", "nowhere.csv"), "nowhere.csv: there is no such file"),
         (("fit", RADON, "--data", "table.xlsx"), "files of type '.xlsx' cannot be read"),

@@ -78,6 +78,11 @@ def test_what_a_family_cannot_have_is_refused(text, frame, options, error, messa
         hj.formula(text, frame, **options)
 
 
+def test_fits_take_marks_of_censoring():
+    with pytest.raises(errors.SupportError, match="'interval' in rows 1, 4"):
+        hj.fit("y ~ x", FRAME, censored="odd")
+
+
 def prior_of(slot, text, family, frame=FRAME, **options):
     model = hj.formula(text, frame, family, **options)
     assert slot in set(model.priors()["slot"])
