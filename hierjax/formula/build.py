@@ -10,7 +10,7 @@ from hierjax.errors import FormulaError
 from hierjax.formula.categories import build_categories
 from hierjax.formula.censoring import build_censoring
 from hierjax.formula.check import check_groups, check_rank
-from hierjax.formula.design import build_column, build_design
+from hierjax.formula.design import Design, build_column, build_design
 from hierjax.formula.families import Family, find_family
 from hierjax.formula.function import FormulaFunction, Scale
 from hierjax.formula.groups import read_grouping
@@ -153,18 +153,7 @@ def _assemble(
     user_priors: Mapping[str, Any],
     given: tuple[str, ...],
 ) -> Model:
-    values, designs = {}, {}
-    categories: tuple[Any, ...] = ()
-    for role, factor in roles.items():
-        if role == "censored":
-            designs[role] = build_censoring(factor, table)
-            continue
-        if role == "response" and row.categories:
-            order = row.categories == "ordered"
-            designs[role], categories = build_categories(factor, table, ordered=order)
-            continue
-        word = {"known_sd": "known standard error"}.get(role, role)
-        values[role], designs[role] = build_column(factor, table, word)
+    values, designs, categories = _columns(row, roles, table)
     offsets = [build_column(factor, table, "offset") for factor in parsed.offsets]
     if "offset" in roles:
         offsets.append((values.pop("offset"), designs.pop("offset")))
@@ -211,6 +200,25 @@ def _assemble(
         name=parsed.text.strip(),
         origin=origin,
     )
+
+
+def _columns(
+    row: Family, roles: Mapping[str, Factor], table: "pd.DataFrame"
+) -> tuple[dict[str, np.ndarray], dict[str, Design], tuple[Any, ...]]:
+    """Numbers and design of the column of every role, and categories of the response."""
+    values: dict[str, np.ndarray] = {}
+    designs: dict[str, Design] = {}
+    categories: tuple[Any, ...] = ()
+    for role, factor in roles.items():
+        if role == "censored":
+            designs[role] = build_censoring(factor, table)
+        elif role == "response" and row.categories:
+            order = row.categories == "ordered"
+            designs[role], categories = build_categories(factor, table, ordered=order)
+        else:
+            word = {"known_sd": "known standard error"}.get(role, role)
+            values[role], designs[role] = build_column(factor, table, word)
+    return values, designs, categories
 
 
 def _groups(
