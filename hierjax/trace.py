@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
 
-from hierjax.arguments import Arguments
+from hierjax.arguments import Arguments, signature
+from hierjax.cache import ProgramCache
 from hierjax.provenance import Value, Walk, data_value
 from hierjax.trace_recorder import READS_VALUES, Recorder, message_flows, naming_the_site
 from hierjax.trace_sites import ModelTrace, Plate, Site, assemble
@@ -31,6 +32,8 @@ __all__ = [
     "traced_arrays",
     "unused_plates",
 ]
+
+_TRACES = ProgramCache(size=64)
 
 
 def abstract_trace(fn: Callable[..., Any], data: Mapping[str, Any]) -> ModelTrace:
@@ -58,6 +61,18 @@ def abstract_trace(fn: Callable[..., Any], data: Mapping[str, Any]) -> ModelTrac
     """
     arguments = Arguments.of(data)
     arrays = arguments.arrays(data)
+    precision = jnp.result_type(float).name
+    identity = (fn, arguments, signature(arrays), precision)
+    try:
+        return _TRACES.get(identity, lambda: _read(fn, data, by_values=False))
+    except READS_VALUES:
+        return _read(fn, data, by_values=True)
+
+
+def _read(fn: Callable[..., Any], data: Mapping[str, Any], *, by_values: bool) -> ModelTrace:
+    """Run the function on abstract arrays, or on the values if it reads them in Python."""
+    arguments = Arguments.of(data)
+    arrays = arguments.arrays(data)
     recorder = Recorder(handlers.seed(fn, rng_seed=0))
 
     def program(traced: tuple[Any, ...], allowed: tuple[type[Exception], ...]) -> Any:
@@ -68,13 +83,13 @@ def abstract_trace(fn: Callable[..., Any], data: Mapping[str, Any]) -> ModelTrac
         return {name: message_flows(message) for name, message in recorder.messages.items()}
 
     names = _argument_names(data, arguments)
-    try:
+    if by_values:
+        closed, shapes = jax.make_jaxpr(lambda: program(arrays, ()), return_shape=True)()
+        inputs, constant = [], _constant(dict(zip(names, arrays, strict=True)))
+    else:
         run = jax.make_jaxpr(lambda *traced: program(traced, READS_VALUES), return_shape=True)
         closed, shapes = run(*arrays)
         inputs, constant = _abstract_inputs(names, arrays), _constant({})
-    except READS_VALUES:
-        closed, shapes = jax.make_jaxpr(lambda: program(arrays, ()), return_shape=True)()
-        inputs, constant = [], _constant(dict(zip(names, arrays, strict=True)))
     walk = Walk(constant)
     consts = [constant(const) for const in closed.consts]
     leaves = walk.run(closed.jaxpr, consts, inputs)
