@@ -6,6 +6,6 @@ their deviations (`place`), its linear predictors, and which predictor depends o
 (`Design`).
 """
 
-from hierjax.effects.design import Design, Layout, lay_out
+from hierjax.effects.design import Design, Layout, Reading, lay_out, read_sites
 from hierjax.effects.gaussian import EffectSite, Gaussian, gaussian_sites
 from hierjax.effects.place import Placed, run_placed

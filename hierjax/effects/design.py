@@ -88,7 +88,7 @@ class Design(NamedTuple):
     start: Array
 
 
-class _Reading(NamedTuple):
+class Reading(NamedTuple):
     """Directional derivatives of one site: coefficients (n, q), group (n,), and the check."""
 
     coefficients: Array
@@ -149,7 +149,7 @@ def check_design(
 
 
 def lay_out(
-    predictors: Predictors,
+    readings: Mapping[str, Reading],
     sites: Sequence[EffectSite],
     *,
     flat: Collection[str] = (),
@@ -159,8 +159,8 @@ def lay_out(
 
     Parameters
     ----------
-    predictors
-        Affine function of the sites' values (on the host: its data are concrete).
+    readings
+        What `read_sites` makes of the predictors, on the host.
     sites
         Gaussian sites.
     flat
@@ -174,11 +174,10 @@ def lay_out(
         Rows depend on several groups of a site that has too many effects to be dense columns, or
         columns have no prior and a site beside `flat` would be one.
     """
-    readings = jax.jit(lambda: _read_all(predictors, sites))()
     factors: list[tuple[list[EffectSite], np.ndarray, np.ndarray]] = []
     columns, total = [], 0
     for site in sites:
-        reading = jax.device_get(readings[site.name])
+        reading = readings[site.name]
         single = site.groups > 1 and reading.error <= TOLERANCE[reading.error.dtype.name] * (
             1.0 + reading.size
         )
@@ -245,7 +244,8 @@ def directions(sites: Iterable[EffectSite]) -> dict[str, Array]:
     return {site.name: jnp.asarray(generator.normal(size=site.shape)) for site in sites}
 
 
-def _read_all(predictors: Predictors, sites: Sequence[EffectSite]) -> dict[str, _Reading]:
+def read_sites(predictors: Predictors, sites: Sequence[EffectSite]) -> dict[str, Reading]:
+    """Differentiate predictors along each site as if it were a factor, and check that; pure."""
     _, push = _linearised(predictors, sites)
     found = {}
     for site, random in zip(sites, directions(sites).values(), strict=True):
@@ -254,7 +254,7 @@ def _read_all(predictors: Predictors, sites: Sequence[EffectSite]) -> dict[str, 
         expected = push({site.name: random})
         got = jnp.sum(take(site.as_groups(random).T, index) * coefficients, axis=1)
         error = jnp.max(jnp.abs(got - expected), initial=0.0)
-        found[site.name] = _Reading(
+        found[site.name] = Reading(
             coefficients, index, error, jnp.max(jnp.abs(expected), initial=0.0)
         )
     return found

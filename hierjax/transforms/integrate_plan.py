@@ -162,12 +162,9 @@ class _Reading(Trial):
         # All columns are without prior, or none is; known ones have one (of width zero).
         if known is not None and not (known and fixed != "prior"):
             try:
-                layout = lay_out(
-                    lambda effects: [self._residual(responses[0], effects, self.arrays)],
-                    (*self.sites, *known),
-                    flat=flat,
-                    fixed=fixed,
-                )
+                sites = (*self.sites, *known)
+                readings = self.readings("residual", self._residuals, sites)
+                layout = lay_out(readings, sites, flat=flat, fixed=fixed)
                 return Plan(self.sites, latents, layout, responses, hidden, known, summed=True)
             except ModelError:
                 pass  # too many columns; the rows alone may need fewer
@@ -202,10 +199,10 @@ class _Reading(Trial):
                 known.append(EffectSite(each, np.shape(value), 1, ()))
         return tuple(known) if sum(site.size for site in known) <= MOST_KNOWN else None
 
-    def _residual(self, name: str, effects: Mapping[str, Any], arrays: Any) -> Any:
-        return residual_of(self.fn, self.by_name, self.latents, self.arguments, name)(
-            effects, arrays
-        )
+    def _residuals(self, effects: Mapping[str, Any], others: Any) -> list[Any]:
+        (name,), (latents, arrays) = self.responses, others
+        residual = residual_of(self.fn, self.by_name, latents, self.arguments, name)
+        return [residual(effects, arrays)]
 
 
 def rows_function(

@@ -5,15 +5,29 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hierjax.arguments import Arguments
-from hierjax.effects import EffectSite, Layout, Placed, lay_out, run_placed
+from hierjax.cache import ProgramCache
+from hierjax.compiler import compile_for
+from hierjax.effects import (
+    EffectSite,
+    Layout,
+    Placed,
+    Reading,
+    lay_out,
+    read_sites,
+    run_placed,
+)
 from hierjax.effects.values import some_latents
 from hierjax.linalg.structure import Fixed
 from hierjax.polynomial import Split, split
 from hierjax.trace import ModelTrace
-from hierjax.transforms.rows import rows_split
+from hierjax.transforms.rows import built_once, rows_split
+
+_DEGREES = ProgramCache(size=64)
+_READINGS = ProgramCache(size=32)
 
 
 class Degrees(NamedTuple):
@@ -61,8 +75,11 @@ class Trial:
 
     @functools.cached_property
     def degrees(self) -> Degrees:
-        """What depends on the sites, and to which degree."""
+        """What depends on the sites, and to which degree; no value of the data matters."""
+        key = (self.fn, self.arguments, self.sites)
+        return built_once(_DEGREES, key, self.others, lambda _: self._find_degrees())
 
+    def _find_degrees(self) -> Degrees:
         def parts(placed: Placed) -> tuple[dict[str, Any], ...]:
             roots = {name: each.root for name, each in placed.gaussians.items()}
             return placed.log_densities, placed.values, roots
@@ -99,9 +116,36 @@ class Trial:
         cut = rows_split(
             self.fn, self.arguments, self.by_name, self.zeros, self.others, self.responses
         )
-        return lay_out(
-            lambda effects: cut.predictors(effects, self.others), self.sites, flat=flat, fixed=fixed
-        )
+        readings = self.readings("predictors", cut.predictors, self.sites)
+        return lay_out(readings, self.sites, flat=flat, fixed=fixed)
+
+    def readings(
+        self,
+        kind: str,
+        predictors: Callable[[Any, Any], Any],
+        sites: tuple[EffectSite, ...],
+    ) -> dict[str, Reading]:
+        """Read a design off predictors, by a program that is compiled once for all data.
+
+        Parameters
+        ----------
+        kind
+            A word for the predictors: they follow from it, the function and the sites.
+        predictors
+            Affine function of the effects, given `others`.
+        sites
+            Whose effects.
+        """
+        others = jax.tree.map(jnp.asarray, self.others)
+
+        def read(others: Any) -> dict[str, Reading]:
+            return read_sites(lambda effects: predictors(effects, others), sites)
+
+        def build(shapes: Any) -> Callable[..., Any]:
+            return compile_for(read, shapes)[0]
+
+        key = (kind, self.fn, self.arguments, self.sites, sites, self.responses)
+        return jax.device_get(built_once(_READINGS, key, others, build)(others))
 
     def _placed(self, effects: Any, others: Any) -> Placed:
         latents, arrays = others

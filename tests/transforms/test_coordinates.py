@@ -3,12 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from numpyro import handlers
 
 import hierjax as hj
 from hierjax.errors import ModelError, SettingsError
 from hierjax.transforms.coordinates import choose_coordinates
+from hierjax.transforms.integrate_plan import make_plan
 from hierjax.transforms.rescale import RESCALED
 from tests import models
 from tests.transforms.cases import CASES, GROUPED, several_memberships
@@ -207,3 +210,26 @@ def test_sampler_integrates_inside_jit_and_vmap():
     draws = jax.jit(jax.vmap(lambda k, d: run(k, d), in_axes=(0, axes)))(keys, data)
     assert draws.sites["beta"].shape == (2, 1, 20, 6)
     assert np.isfinite(np.asarray(draws.sites["beta"])).all()
+
+
+def two_factors(y, a, b):
+    """Rows in groups of two factors of three and six groups."""
+    sds = numpyro.sample("sds", dist.HalfNormal(1.0).expand([2]).to_event(1))
+    with numpyro.plate("a_plate", 3):
+        u = numpyro.sample("u", dist.Normal(0.0, sds[0]))
+    with numpyro.plate("b_plate", 6):
+        v = numpyro.sample("v", dist.Normal(0.0, sds[1]))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Normal(u[a] + v[b], 1.0), obs=y)
+
+
+def test_the_structure_is_that_of_the_data_though_the_model_is_read_once():
+    y, fine = np.linspace(-1.0, 1.0, 18), np.repeat(np.arange(6), 3)
+    nested = {"y": y, "a": fine // 2, "b": fine}
+    crossed = {"y": y, "a": np.tile(np.arange(3), 6), "b": fine}
+    parents = []
+    for data in (nested, crossed, nested):
+        structure = make_plan(two_factors, data).layout.structure
+        parents.append({factor.name: factor.parent for factor in structure.factors})
+    assert parents[0] == parents[2] == {"u": None, "v": "u"}
+    assert parents[1] == {"u": None, "v": None}
