@@ -202,7 +202,7 @@ def _grid(width: int, order: int) -> tuple[np.ndarray, np.ndarray]:
 def _integral(joint: Joint, start: Array, nodes: Array, log_weights: Array) -> Array:
     """Log of the integral of exp(joint) over the effects of each group."""
     mode = _mode(joint, start)
-    _, root = _curvature(joint, mode)
+    _, root, log_volume = _curvature(joint, mode)
 
     def add(total: Array, node: tuple[Array, Array]) -> tuple[Array, None]:
         place, log_weight = node
@@ -212,7 +212,7 @@ def _integral(joint: Joint, start: Array, nodes: Array, log_weights: Array) -> A
     empty = jnp.full(start.shape[0], -jnp.inf, start.dtype)
     nodes, log_weights = nodes.astype(start.dtype), log_weights.astype(start.dtype)
     total, _ = jax.lax.scan(add, empty, (nodes, log_weights))
-    return total + jnp.log(jnp.abs(jnp.linalg.det(root)))
+    return total + log_volume
 
 
 def _mode(joint: Joint, start: Array) -> Array:
@@ -224,7 +224,7 @@ def _mode(joint: Joint, start: Array) -> Array:
 
     def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         place, _, count = state
-        gradient, root = _curvature(joint, place)
+        gradient, root, _ = _curvature(joint, place)
         white = jnp.einsum("jba,jb->ja", root, gradient)
         direction = jnp.einsum("jab,jb->ja", root, white)
         values = jnp.stack([joint(place + size * direction)[1] for size in STEPS])
@@ -237,18 +237,26 @@ def _mode(joint: Joint, start: Array) -> Array:
     return jax.lax.while_loop(unsettled, step, first)[0]
 
 
-def _curvature(joint: Joint, place: Array) -> tuple[Array, Array]:
-    """Gradient of each group, and a root of the inverse of its negative Hessian."""
+def _curvature(joint: Joint, place: Array) -> tuple[Array, Array, Array]:
+    """Gradient of each group, a root of the inverse of its negative Hessian, and its log volume."""
     slope = jax.grad(joint, has_aux=True)
     columns = []
     for effect in range(place.shape[1]):
         direction = jnp.zeros_like(place).at[:, effect].set(1.0)
         columns.append(jax.jvp(lambda each: slope(each)[0], (place,), (direction,))[1])
-    values, vectors = jnp.linalg.eigh(-jnp.stack(columns, -1))
+    values, vectors = _eigen(-jnp.stack(columns, -1))
     # Where the density is not log-concave the step still goes upwards.
     largest = jnp.max(jnp.abs(values), -1, keepdims=True)
     values = jnp.maximum(jnp.abs(values), 1e-10 * largest)
-    return slope(place)[0], vectors / jnp.sqrt(values)[:, None, :]
+    root = vectors / jnp.sqrt(values)[:, None, :]
+    return slope(place)[0], root, -0.5 * jnp.sum(jnp.log(values), -1)
+
+
+def _eigen(matrix: Array) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors of each matrix; LAPACK takes them one by one, 1 x 1 ones too."""
+    if matrix.shape[-1] == 1:
+        return matrix[..., 0], jnp.ones_like(matrix)
+    return jnp.linalg.eigh(matrix)
 
 
 def _log_likelihood(message: Mapping[str, Any]) -> Array:
