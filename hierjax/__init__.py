@@ -20,6 +20,7 @@ from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.svi import SVI
 from hierjax.maximise import maximise
+from hierjax.method_comparison import MethodComparison, compare_methods
 from hierjax.model import Model
 from hierjax.posterior import Posterior, load
 from hierjax.predict import prior_predict
@@ -41,11 +42,13 @@ __all__ = [
     "EmpiricalBayes",
     "Gibbs",
     "Laplace",
+    "MethodComparison",
     "Model",
     "Posterior",
     "Prediction",
     "Variance",
     "compare",
+    "compare_methods",
     "datasets",
     "encode",
     "errors",

@@ -12,7 +12,15 @@ from tests.docs_blocks import LANGUAGES, ROOT, TAGS, Runner, blocks_of, comparab
 PAGES = pages()
 QUICK_START = PAGES[0]
 # Pages of many fits, which run with the slow suites.
-SLOW = ("designs", "calibration.md", "sensitivity.md", "batches.md", "effects.md")
+SLOW = (
+    "designs",
+    "calibration.md",
+    "sensitivity.md",
+    "batches.md",
+    "effects.md",
+    "command-line.md",
+    "model-checking.md",
+)
 LONG = [
     pytest.param(page, marks=[pytest.mark.slow] if {page.parent.name, page.name} & {*SLOW} else [])
     for page in PAGES

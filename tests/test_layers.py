@@ -19,8 +19,8 @@ LAYERS = (
     ("predict", "pooling", "loo", "compare", "export", "store", "plots", "datasets", "summary",
      "progress", "report", "sensitivity"),
     ("posterior",),
-    ("fit", "methods", "programs", "pieces", "checkpoint", "row_sharding", "sampler", "maximise",
-     "automatic", "batch", "sbc"),
+    ("fit", "methods", "method_comparison", "programs", "pieces", "checkpoint", "row_sharding",
+     "sampler", "maximise", "automatic", "batch", "sbc"),
     ("cli", "cli_by", "__main__", "__init__"),
 )  # fmt: skip
 APART = {"transforms", "formula", "library"}  # these three do not import each other
