@@ -6,12 +6,13 @@ a prior passed as data has its parameters traced.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpyro.distributions import Distribution
 
 from hierjax.errors import DataError
 
@@ -38,11 +39,14 @@ class Arguments:
         Leaf of each static argument; `None` stands at the traced ones.
     traced
         Whether each leaf is traced.
+    order
+        Place of each leaf, in an order that is the same in every process.
     """
 
     tree: Any
     static: tuple[Any, ...]
     traced: tuple[bool, ...]
+    order: tuple[int, ...]
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Arguments":
@@ -52,7 +56,7 @@ class Arguments:
         static = tuple(
             None if is_traced else leaf for leaf, is_traced in zip(leaves, traced, strict=True)
         )
-        return cls(tree, static, traced)
+        return cls(tree, static, traced, tuple(_stable_order(dict(data), 0)[0]))
 
     def arrays(self, data: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the traced leaves of `data`, which must have this structure.
@@ -68,21 +72,57 @@ class Arguments:
                 "the data do not have the arguments that the model was made with: "
                 f"expected {self.tree}, got {tree}."
             )
-        pairs = zip(leaves, self.traced, strict=True)
-        return tuple(leaf for leaf, is_traced in pairs if is_traced)
+        return self.of_arrays(leaves)
+
+    def of_arrays(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+        """Return those of the leaves, or what is known of each, that are traced, in `order`."""
+        return tuple(leaves[place] for place in self.order if self.traced[place])
+
+    def static_values(self) -> tuple[Any, ...]:
+        """Return the static leaves, in `order`."""
+        return tuple(self.static[place] for place in self.order if not self.traced[place])
 
     def rebuild(self, arrays: tuple[Any, ...]) -> dict[str, Any]:
         """Put traced leaves back between the static ones: the inverse of `arrays`."""
-        values = iter(arrays)
-        leaves = [
-            next(values) if is_traced else leaf
-            for leaf, is_traced in zip(self.static, self.traced, strict=True)
-        ]
+        leaves, values = list(self.static), iter(arrays)
+        for place in self.order:
+            if self.traced[place]:
+                leaves[place] = next(values)
         return jax.tree_util.tree_unflatten(self.tree, leaves)
 
     def call(self, fn: Callable[..., Any]) -> Callable[[tuple[Any, ...]], Any]:
         """Return `fn` as a function of the traced leaves alone."""
         return lambda arrays: fn(**self.rebuild(arrays))
+
+
+def _stable_order(tree: Any, start: int) -> tuple[list[int], int]:
+    """Places of the leaves of a pytree, counted from `start`, and the place behind the last.
+
+    NumPyro flattens the parameters of a distribution in the order of a set, which is another in
+    every process; programs, and what is kept on disk, would differ. Here they are sorted by name.
+    """
+    if _is_none(tree):
+        return [start], start + 1
+    children, names = _children(tree)
+    if children is None:
+        return [start], start + 1
+    places: list[list[int]] = []
+    for child in children:
+        found, start = _stable_order(child, start)
+        places.append(found)
+    chosen = range(len(places)) if names is None else np.argsort(names, kind="stable")
+    return [place for number in chosen for place in places[number]], start
+
+
+def _children(tree: Any) -> tuple[list[Any] | None, list[str] | None]:
+    """Children of a node, and their names if their order is not settled; None for a leaf."""
+    children = jax.tree_util.tree_leaves(tree, is_leaf=lambda node: node is not tree)
+    if len(children) == 1 and children[0] is tree:
+        return None, None
+    if isinstance(tree, Distribution):
+        names = list(type(tree).gather_pytree_data_fields())
+        return children, names if len(names) == len(children) else None
+    return children, None
 
 
 def signature(arrays: tuple[Any, ...]) -> tuple[Any, ...]:

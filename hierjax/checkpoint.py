@@ -121,10 +121,11 @@ def data_digest(datasets: Iterable[Mapping[str, Any] | str]) -> str:
         if isinstance(data, str):
             digest.update(data.encode())
             continue
-        paths, _ = jax.tree_util.tree_flatten_with_path(dict(data))
-        for path, leaf in paths:
+        arguments = Arguments.of(data)
+        digest.update(f"{sorted(data)} {arguments.static_values()}".encode())
+        for leaf in arguments.arrays(data):
             array = np.asarray(leaf)
-            digest.update(f"{path} {array.dtype} {array.shape}".encode())
+            digest.update(f"{array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

@@ -122,7 +122,7 @@ def _argument_names(data: Mapping[str, Any], arguments: Arguments) -> list[str]:
     """Return the name of each traced argument; entries of nested arguments have a path."""
     paths, _ = jax.tree_util.tree_flatten_with_path(dict(data), is_leaf=lambda leaf: leaf is None)
     names = [f"{path[0].key}{jax.tree_util.keystr(path[1:])}" for path, _ in paths]
-    return [name for name, traced in zip(names, arguments.traced, strict=True) if traced]
+    return list(arguments.of_arrays(names))
 
 
 def _abstract_inputs(names: list[str], arrays: tuple[Any, ...]) -> list[Value]:
