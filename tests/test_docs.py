@@ -20,6 +20,9 @@ SLOW = (
     "effects.md",
     "command-line.md",
     "model-checking.md",
+    "methods.md",
+    "predict.md",
+    "embedding.md",
 )
 LONG = [
     pytest.param(page, marks=[pytest.mark.slow] if {page.parent.name, page.name} & {*SLOW} else [])
