@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 
 import hierjax as hj
-from benchmarks.first_fit import machine, scalar_draws
-from benchmarks.problems import PROBLEMS
+from benchmarks.first_fit import machine
 from benchmarks.tools import TOOLS
+from hierjax.bench.problems import PROBLEMS
+from hierjax.bench.scalars import scalar_draws
 
 METHOD = hj.Laplace(draws=1000, points=500)
 COEFFICIENTS, SDS, CORRELATION, RESIDUAL = (251.4, 10.5), (24.7, 5.9), 0.07, 25.6

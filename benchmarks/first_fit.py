@@ -17,6 +17,7 @@ about 1 / sqrt(ESS) of each).
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import platform
@@ -26,6 +27,8 @@ import tempfile
 import time
 
 import numpy as np
+
+CHOSEN = ("radon", "sleepstudy", "eight_schools")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +62,14 @@ class Row:
 def measure(problem_name: str, tool: str, seed: int) -> Row:
     """Fit three times in this process."""
     started = time.perf_counter()
-    from benchmarks.problems import PROBLEMS, frame
-    from benchmarks.tools import TOOLS
-
-    if tool.startswith("hierjax"):
-        import hierjax  # noqa: F401
+    importlib.import_module("hierjax" if tool.startswith("hierjax") else "numpyro")
     import_seconds = time.perf_counter() - started
+    from benchmarks.tools import TOOLS
+    from hierjax.bench.problems import PROBLEMS
+    from hierjax.bench.scalars import scalar_draws
+
     problem = PROBLEMS[problem_name]
-    table = frame(problem.data, problem.response)
-    new_table = frame(problem.data, problem.response, new=True)
+    table, new_table = problem.table(), problem.table(new=True)
     session = TOOLS[tool](problem)
     seconds, cpu_seconds, results = [], [], []
     for data in (table, table, new_table):
@@ -95,18 +97,6 @@ def measure(problem_name: str, tool: str, seed: int) -> Row:
         {name: float(np.mean(values)) for name, values in scalars.items()},
         {name: float(np.std(values)) for name, values in scalars.items()},
     )
-
-
-def scalar_draws(draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Split sites into scalars (chain, draw); of a correlation matrix keep what is below 1."""
-    scalars = {}
-    for name, values in draws.items():
-        for index in np.ndindex(values.shape[2:]):
-            if name.startswith("cor_") and index[0] <= index[1]:
-                continue
-            label = ", ".join(str(i) for i in index)
-            scalars[f"{name}[{label}]" if index else name] = values[(..., *index)]
-    return scalars
 
 
 def effective_sample_size(draws: np.ndarray) -> float:
@@ -202,12 +192,11 @@ def main() -> None:
         problem, tool, seed = options.child
         print(json.dumps(dataclasses.asdict(measure(problem, tool, int(seed)))))
         return
-    from benchmarks.problems import PROBLEMS
     from benchmarks.tools import TOOLS
 
     print(json.dumps(machine()))
     rows = []
-    for problem in options.problem or PROBLEMS:
+    for problem in options.problem or CHOSEN:
         for tool in TOOLS:
             rows.append(_row(problem, tool, options.seed, options.warm))
             shown = dataclasses.asdict(rows[-1])

@@ -17,10 +17,9 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from benchmarks.effects import versions
+from hierjax.bench.gradients import gradient_model, gradient_of
 
 RESULTS = Path(__file__).parent / "results" / "many_groups.jsonl"
 GROUPS = (8, 48, 900, 15_000)
@@ -43,30 +42,12 @@ class Row:
 
 def measure(rows: int, groups: int, effects: str, dtype: str) -> Row:
     """Time a gradient."""
-    import hierjax as hj
-    from hierjax.arguments import Arguments
-    from hierjax.density import make_density
-    from hierjax.methods import Problem
-    from hierjax.programs import prepared_data
-
-    generator = np.random.default_rng(0)
-    group = generator.integers(0, groups, rows)
-    chance = 1.0 / (1.0 + np.exp(-generator.normal(0.0, 1.0, groups)[group]))
-    y = (generator.random(rows) < chance).astype(int)
-    model = hj.formula("y ~ 1 + (1 | g)", {"y": y, "g": group.astype(str)}, family="bernoulli")
-    with jax.enable_x64(dtype == "float64"):
-        coordinates = Problem(model.fn, model.data, effects).coordinates
-        data = prepared_data(coordinates, model.data)
-        arguments = Arguments.of(data)
-        density = make_density(coordinates.fn, arguments, data)
-        arrays = jax.device_put(arguments.arrays(data))
-        gradient = jax.jit(jax.grad(density.log_density))
-        position = jnp.full(density.size, 0.1)
-        seconds = []
-        for _ in range(REPEATS + 1):
-            started = time.perf_counter()
-            jax.block_until_ready(gradient(position, arrays))
-            seconds.append(time.perf_counter() - started)
+    evaluate = gradient_of(gradient_model(rows, groups, effects), effects, dtype)
+    seconds = []
+    for _ in range(REPEATS + 1):
+        started = time.perf_counter()
+        evaluate()
+        seconds.append(time.perf_counter() - started)
     return Row(
         jax.devices()[0].device_kind,
         dtype,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from hierjax.cli_bench import bench
 from hierjax.cli_data import data, levels
 from hierjax.cli_fit import fit
 from hierjax.cli_posterior import predict, report, sensitivity
@@ -41,7 +42,7 @@ def options(
     DEBUG["on"] = debug
 
 
-for command in (fit, predict, report, sensitivity, levels, data):
+for command in (fit, predict, report, sensitivity, levels, data, bench):
     app.command()(command)
 
 

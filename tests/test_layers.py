@@ -21,7 +21,7 @@ LAYERS = (
     ("posterior",),
     ("fit", "methods", "method_comparison", "programs", "pieces", "checkpoint", "row_sharding",
      "sampler", "maximise", "automatic", "batch", "sbc"),
-    ("cli", "cli_by", "__main__", "__init__"),
+    ("cli", "cli_by", "bench", "__main__", "__init__"),
 )  # fmt: skip
 APART = {"transforms", "formula", "library"}  # these three do not import each other
 NEVER = {("infer", "transforms")}
