@@ -11,7 +11,7 @@ from hierjax.errors import ModelError, SettingsError
 from hierjax.trace import abstract_trace
 from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.integrate_plan import make_plan
-from hierjax.transforms.noncentre import NonCentred, group_effects
+from hierjax.transforms.noncentre import NO_EFFECTS, NonCentred, group_effects
 from hierjax.transforms.placement import Placement
 from hierjax.transforms.prepared import ready
 from hierjax.transforms.recentre import Recentred, recentre
@@ -106,6 +106,8 @@ def choose_coordinates(
     forced = _forced(fn, data, effects)
     if effects == "centred":
         return Coordinates(fn)
+    if effects == "noncentred" and not group_effects(abstract_trace(fn, data)):
+        raise ModelError(f"there is nothing to non-centre: {NO_EFFECTS}")
     coordinates = Coordinates(fn)
     words = {effects} if isinstance(effects, str) else set(forced.values())
     if effects != "noncentred" and ("integrate" in words or "recentre" not in words):
@@ -150,6 +152,8 @@ def _integrated(
                 'sample. Leave effects="auto", which recentres such a model.'
             )
         plan = None
+    if plan is None and effects == "integrate":
+        raise ModelError(f"there is nothing to integrate out: {NO_EFFECTS}")
     if plan is None:
         return Coordinates(fn)
     stage = Integrated(fn, None, plan)

@@ -60,6 +60,12 @@ class NonCentred:
         return handlers.reparam(self.fn, config=rule)(**data)
 
 
+NO_EFFECTS = (
+    "the model has no Normal or MultivariateNormal site in a plate whose distribution depends on "
+    "other latent sites."
+)
+
+
 def group_effects(trace: ModelTrace) -> tuple[str, ...]:
     """Names of the latent sites in a plate whose distribution depends on other latent sites."""
     return tuple(

@@ -40,6 +40,7 @@ from hierjax.linalg import (
     factorise,
     zero_noise,
 )
+from hierjax.transforms.noncentre import NO_EFFECTS
 from hierjax.transforms.pilot import find_pilot, newton_step, row_indexes
 from hierjax.transforms.placement import Placement, site_names
 from hierjax.transforms.prepared import ready
@@ -97,10 +98,7 @@ class Recentred:
     def _plan(self, data: Mapping[str, Any]) -> Placement:
         plan = self.plan or make_recentre_plan(self.fn, data, self.sites)
         if plan is None:
-            raise ModelError(
-                "there is nothing to recentre: the model has no Normal or MultivariateNormal site "
-                "in a plate whose distribution depends on other latent sites."
-            )
+            raise ModelError(f"there is nothing to recentre: {NO_EFFECTS}")
         return plan
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Any]:

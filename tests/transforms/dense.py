@@ -20,8 +20,9 @@ def latents_of(fn: Callable, data: Mapping[str, Any], without: tuple[str, ...], 
     for site in abstract_trace(fn, data).sites.values():
         if site.kind == "latent" and site.name not in without:
             value = np.asarray(some_value(site), float)
-            structured = "corr" in type(site.support).__name__.lower()
-            stretch = 1.0 if structured else np.exp(generator.normal(0, 0.4, value.shape))
+            support = type(site.support).__name__.lower()
+            fixed = "corr" in support or "simplex" in support
+            stretch = 1.0 if fixed else np.exp(generator.normal(0, 0.4, value.shape))
             found[site.name] = value * stretch
     return found
 
