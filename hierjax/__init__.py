@@ -14,6 +14,7 @@ from hierjax.fit import fit
 from hierjax.fit_many import fit_many
 from hierjax.formula import Variance, formula
 from hierjax.groups import encode, take
+from hierjax.infer.deterministic_advi import DeterministicADVI
 from hierjax.infer.empirical_bayes import EmpiricalBayes
 from hierjax.infer.gibbs import Gibbs
 from hierjax.infer.laplace import Laplace
@@ -39,6 +40,7 @@ __all__ = [
     "SVI",
     "Batch",
     "Calibration",
+    "DeterministicADVI",
     "EmpiricalBayes",
     "Gibbs",
     "Laplace",

@@ -92,6 +92,8 @@ class FitInfo:
         Of a method that estimates a point: site -> estimate and standard error, (2, *site shape).
     reason
         Why `method="auto"` chose the method; empty where the user did.
+    init
+        The fit that this one was started from (`init=`); empty if there was none.
     """
 
     method: str
@@ -106,3 +108,4 @@ class FitInfo:
     index: int | None = None
     estimates: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     reason: str = ""
+    init: str = ""

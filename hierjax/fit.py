@@ -16,6 +16,7 @@ from hierjax.automatic import Auto, Choice, after_poor_weights, first_choice
 from hierjax.checkpoint import Checkpoint, data_digest, identity_of
 from hierjax.draws import FitInfo, Status
 from hierjax.errors import FitError, SettingsError
+from hierjax.fit_init import check_init, described, positions_of
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.program import Method
 from hierjax.methods import METHODS, Problem, as_method
@@ -31,7 +32,7 @@ from hierjax.validation import validate
 from hierjax.versions import installed_versions
 
 DTYPES = ("float64", "float32")
-FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype", "checkpoint", "shard_rows")
+FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype", "checkpoint", "shard_rows", "init")
 FORMULA_OPTIONS = ("family", "priors", "trials", "weights", "offset", "known_sd", "censored")
 
 
@@ -46,6 +47,7 @@ def fit(
     dtype: str = "float64",
     checkpoint: str | Path | None = None,
     shard_rows: bool = False,
+    init: Posterior | None = None,
     **formula_options: Any,
 ) -> Posterior:
     """Fit a hierarchical model and return its posterior.
@@ -57,11 +59,11 @@ def fit(
     data
         Data frame of a formula. For a `Model`: other data for the same model, or None.
     method
-        `"auto"`, `"nuts"`, `"laplace"`, `"svi"`, `"empirical_bayes"` or `"gibbs"`, or a settings
-        object such as `NUTS(chains=2, draws=500)`. `"auto"` is importance sampling (`Laplace`)
-        where group effects are integrated out and at most 15 parameters are left, and NUTS for all
-        other models and where importance sampling finds that it failed; the report says which and
-        why.
+        `"auto"`, `"nuts"`, `"laplace"`, `"svi"`, `"deterministic_advi"`, `"empirical_bayes"` or
+        `"gibbs"`, or a settings object such as `NUTS(chains=2, draws=500)`. `"auto"` is importance
+        sampling (`Laplace`) where group effects are integrated out and at most 15 parameters are
+        left, and NUTS for all other models and where importance sampling finds that it failed; the
+        report says which and why.
     seed
         The same seed, model, data and settings give the same draws.
     effects
@@ -82,6 +84,11 @@ def fit(
     shard_rows
         Divide the rows of the data among all devices of this process, for a data set that is too
         large for one of them.
+    init
+        Posterior of the same model, by any method, to start from: NUTS takes its first positions
+        and its mass matrix from there (so that `NUTS(warmup=200)` is enough), other methods their
+        start and first scales. Group effects may be missing in it. What is found does not depend on
+        it.
     **formula_options
         `family`, `priors`, `trials`, `weights`, `offset`, `known_sd`, `censored` of
         `hierjax.formula`.
@@ -112,6 +119,9 @@ def fit(
             task = _Task(model, problem, seed, dtype, display, time.perf_counter())
             if shard_rows:
                 task = dataclasses.replace(task, devices=Devices.for_rows_of(model))
+            if init is not None:
+                check_init(init, model)
+                task = dataclasses.replace(task, init=init)
             if checkpoint is not None:
                 task = dataclasses.replace(task, checkpoint=task.opened(checkpoint, chosen))
             if not isinstance(chosen, Auto):
@@ -131,12 +141,15 @@ class _Task:
     started: float
     checkpoint: Checkpoint | None = None
     devices: Devices = ONE_DEVICE
+    init: Posterior | None = None
 
     def opened(self, path: str | Path, method: Method) -> Checkpoint:
         """Open the checkpoint of this fit."""
         settings = {"method": method, "effects": self.problem.effects, "seed": self.seed}
         settings["shard_rows"] = self.devices.rows is not None
         data = {"data": data_digest([self.model.data])}
+        if self.init is not None:
+            data["init"] = data_digest([self.init.draws])
         identity = identity_of(self.model, {**settings, "dtype": self.dtype}, data)
         return Checkpoint.open(path, "fit", identity)
 
@@ -147,10 +160,13 @@ class _Task:
         coordinates = self.problem.coordinates_for(method)
         devices, display = self.devices, self.display
         data = prepared_data(coordinates, self.model.data, devices)
-        compiled = compile_program(coordinates, method, self.model, data, key, display, devices)
+        given: tuple[Any, ...] = (key,)
+        if self.init is not None:
+            given = (key, positions_of(self.init, self.model, coordinates, data))
+        compiled = compile_program(coordinates, method, self.model, data, given, display, devices)
         ready = time.perf_counter()
         pieces = Pieces(self.checkpoint, method.name) if self.checkpoint else None
-        draws = jax.device_get(run_program(compiled, key, data, display, pieces, devices))
+        draws = jax.device_get(run_program(compiled, given, data, display, pieces, devices))
         seconds = {"compile": ready - self.started - sum(before.values())}
         seconds["run"] = time.perf_counter() - ready
         info = FitInfo(
@@ -165,6 +181,7 @@ class _Task:
             trace={name: recorded(values) for name, values in draws.trace.items()},
             estimates={name: np.asarray(values) for name, values in draws.estimates.items()},
             reason=choice.reason,
+            init="" if self.init is None else described(self.init),
         )
         return Posterior(self.model, draws.sites, draws.stats, info)
 

@@ -18,7 +18,8 @@ from hierjax.transforms.coordinates import Effects
 if TYPE_CHECKING:
     import pandas as pd
 
-ALL = ("nuts", "laplace", "gibbs", "svi", "empirical_bayes")
+ALL = ("nuts", "laplace", "gibbs", "svi", "deterministic_advi", "empirical_bayes")
+SAMPLED = ("auto", "nuts", "laplace", "svi", "deterministic_advi")  # take any treatment of effects
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -136,7 +137,7 @@ def compare_methods(
     names = _names(chosen)
     posteriors, failures = {}, {}
     for name, method in zip(names, chosen, strict=True):
-        own = effects if method.name in ("auto", "nuts", "laplace", "svi") else "auto"
+        own = effects if method.name in SAMPLED else "auto"
         options = {"seed": seed, "effects": own, "progress": progress, "dtype": dtype}
         try:
             posteriors[name] = fit(model, method=method, **options)

@@ -8,25 +8,33 @@ from typing import Any
 from hierjax import checks
 from hierjax.automatic import Auto
 from hierjax.errors import SettingsError
+from hierjax.infer.deterministic_advi import DeterministicADVI
 from hierjax.infer.empirical_bayes import EmpiricalBayes
 from hierjax.infer.gibbs import Gibbs
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.program import Method
 from hierjax.infer.svi import SVI
+from hierjax.trace import abstract_trace
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
 from hierjax.transforms.few import few_parameters
 from hierjax.transforms.gibbs import gibbs_coordinates
+from hierjax.transforms.labelled import labelled
+from hierjax.transforms.noncentre import group_effects
 from hierjax.transforms.point import point_coordinates
+from hierjax.transforms.subsampled import subsampled
 
 METHODS: Mapping[str, type[Any]] = {
     "auto": Auto,
     "nuts": NUTS,
     "laplace": Laplace,
     "svi": SVI,
+    "deterministic_advi": DeterministicADVI,
     "empirical_bayes": EmpiricalBayes,
     "gibbs": Gibbs,
 }
+
+SOME_ROWS = "to integrate or recentre them takes all rows, and minibatches have some"
 
 
 def as_method(method: str | Method) -> Method:
@@ -75,7 +83,22 @@ class Problem:
             return gibbs_coordinates(self.fn, self.data, self.effects, *settings)
         if isinstance(method, Laplace):
             return few_parameters(self.coordinates, self.fn, self.data)
+        if isinstance(method, SVI) and method.minibatch is not None:
+            return self._subsampled(method.minibatch)
+        if isinstance(method, SVI):
+            return labelled(self.coordinates, self.fn, self.data)
         return self.coordinates
+
+    def _subsampled(self, number: int) -> Coordinates:
+        """Coordinates that serve some rows as well as all."""
+        effects = self.effects
+        if effects == "auto":
+            some = group_effects(abstract_trace(self.fn, self.data))
+            effects = "noncentred" if some else "centred"
+        chosen = choose_coordinates(self.fn, self.data, effects)
+        cut = subsampled(labelled(chosen, self.fn, self.data), self.fn, self.data, number)
+        words = tuple((name, f"{word} ({SOME_ROWS})") for name, word in cut.choices)
+        return dataclasses.replace(cut, choices=words)
 
     def _point_coordinates(self, method: EmpiricalBayes) -> Coordinates:
         if self.effects != "auto":

@@ -13,7 +13,7 @@ from hierjax.cache import ProgramCache
 from hierjax.compiler import Compiling, compile_for, start_compiling
 from hierjax.density import map_in_batches
 from hierjax.draws import STATUS_MESSAGE, Draws, Status
-from hierjax.errors import FitError
+from hierjax.errors import FitError, SettingsError
 from hierjax.infer.program import Method, Program
 from hierjax.model import Model
 from hierjax.pieces import Pieces
@@ -79,19 +79,21 @@ def compile_program(
     method: Method,
     model: Model,
     data: Mapping[str, Any],
-    key: jax.Array,
+    given: tuple[Any, ...],
     display: ProgressDisplay,
     devices: Devices = ONE_DEVICE,
 ) -> Compiled:
     """Compile the program of a method, or find it compiled for the same shapes.
 
-    The start is tried with `key` while the rest is being compiled: a model that cannot start says
-    so within seconds.
+    The start is tried with what is `given` to it, a key and perhaps positions near which to start,
+    while the rest is being compiled: a model that cannot start says so within seconds.
 
     Raises
     ------
     FitError
         No chain found a start with a finite log density.
+    SettingsError
+        The method cannot start near positions.
     """
     arguments = Arguments.of(data)
     leaves = arguments.arrays(data)
@@ -108,11 +110,11 @@ def compile_program(
         display.compiling()
         program = method.program(coordinates.fn, data)
         keep = site_names(model)
-        start = compiling(program.start, key)
+        start = compiling(_start_of(program, method, given), *given)
         state = devices.shapes(start.shapes)
         advance = compiling(program.advance, state)
         record = devices.shapes(advance.shapes[1])
-        _raise_if_failed(program, start.future.result()(key, arrays))
+        _raise_if_failed(program, start.future.result()(*given, arrays))
         records = jax.tree_util.tree_map(
             lambda leaf: jax.ShapeDtypeStruct((_kept(program), *leaf.shape), leaf.dtype), record
         )
@@ -121,18 +123,30 @@ def compile_program(
             draws = program.finish(state, records, arrays)
             return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
 
-        last = compiling(finish, key, state, devices.shapes(records))
+        last = compiling(finish, given[0], state, devices.shapes(records))
         started, advanced, finished = (each.future.result() for each in (start, advance, last))
         return Compiled(program, started, advanced, finished, state, record)
 
     backend = jax.default_backend()
+    near = tuple(map(np.shape, given[1:]))
     identity = (coordinates, method, arguments, signature(arrays), precision, backend, devices)
-    return PROGRAMS.get(identity, build)
+    return PROGRAMS.get((*identity, near), build)
+
+
+def _start_of(program: Program, method: Method, given: tuple[Any, ...]) -> Callable[..., Any]:
+    """Return the function that starts from a key, or from a key and positions."""
+    if len(given) == 1:
+        return program.start
+    if program.start_near is None:
+        raise SettingsError(
+            f"method {method.name!r} cannot start from a posterior: leave `init` out."
+        )
+    return program.start_near
 
 
 def run_program(
     compiled: Compiled,
-    key: jax.Array,
+    given: tuple[Any, ...],
     data: Mapping[str, Any],
     display: ProgressDisplay,
     pieces: Pieces | None = None,
@@ -142,8 +156,8 @@ def run_program(
 
     Parameters
     ----------
-    compiled, key, data
-        What to run.
+    compiled, given, data
+        What to run, and from where: a key, and perhaps positions near which to start.
     display
         Shows how far it is.
     pieces
@@ -160,7 +174,7 @@ def run_program(
     """
     program = compiled.program
     arrays = devices.place(Arguments.of(data).arrays(data))
-    state = compiled.start(key, arrays)
+    state = compiled.start(*given, arrays)
     _raise_if_failed(program, state)
     records = []
     for chunk in range(program.num_chunks):
@@ -185,7 +199,7 @@ def run_program(
         compiled.record,
         *records,
     )
-    return compiled.finish(key, state, stacked, arrays)
+    return compiled.finish(given[0], state, stacked, arrays)
 
 
 def recovered(

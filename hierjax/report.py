@@ -43,7 +43,9 @@ def fit_text(draws: Arrays, info: FitInfo) -> str:
         f"{info.method}{kind}, {chains} {noun} x {length:,} draws, {info.dtype}, seed {info.seed} "
         f"({seconds})"
     )
-    return f"{line}\nchosen automatically: {info.reason}" if info.reason else line
+    started = f"\nstarted from another fit: {info.init}" if info.init else ""
+    chosen = f"\nchosen automatically: {info.reason}" if info.reason else ""
+    return line + started + chosen
 
 
 def effects_text(info: FitInfo) -> list[str]:

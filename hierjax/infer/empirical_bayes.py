@@ -102,6 +102,9 @@ class EmpiricalBayes:
         chunks = -(-evaluations(size, starts, self.steps) // trips) + 2
         return Program(
             start=lambda key, arrays: _Run(key, target.begin(arrays, self.steps)),
+            start_near=lambda key, near, arrays: _Run(
+                key, target.begin(arrays, self.steps, jnp.mean(near, axis=0))
+            ),
             advance=advance,
             finish=lambda run, records, arrays: _finish(target, self, run, arrays),
             num_chunks=chunks,
@@ -154,9 +157,14 @@ class Target:
         """Return value and gradient as a function of the position."""
         return jax.value_and_grad(lambda position: self.log_density(position, arrays))
 
-    def begin(self, arrays: Arrays, most: int) -> Search:
-        """Return a search before its first step: all scales equal, each real site at its mean."""
+    def begin(self, arrays: Arrays, most: int, near: Array | None = None) -> Search:
+        """Return a search before its first step: all scales equal, each real site at its mean.
+
+        Or where a position `near` the maximum is, if there is one.
+        """
         means, units = self._priors(arrays)
+        if near is not None:
+            return begin_search(near[None], self.bounded, units, most)
         scales = jnp.asarray(LOG_SCALES, means.dtype)[:, None]
         starts = jnp.where(self.positive, scales, jnp.where(self.bounded, 0.0, means))
         return begin_search(starts, self.bounded, units, most)

@@ -95,6 +95,11 @@ class Gibbs:
             keys = jax.random.split(key, self.chains)
             return _Run(jnp.asarray(0), jax.vmap(lambda key: sampler.begin(key, arrays))(keys))
 
+        def start_near(key: Array, near: Array, arrays: Arrays) -> "_Run":
+            keys = jax.random.split(key, self.chains)
+            begin = jax.vmap(lambda key: sampler.begin_near(key, near, arrays))
+            return _Run(jnp.asarray(0), begin(keys))
+
         def advance(run: "_Run", arrays: Arrays) -> tuple["_Run", dict[str, Any]]:
             def step(run: _Run, _: None) -> tuple[_Run, dict[str, Any]]:
                 sweep = jax.vmap(lambda chain: sampler.sweep(chain, run.step, arrays))
@@ -114,6 +119,7 @@ class Gibbs:
 
         return Program(
             start=start,
+            start_near=start_near,
             advance=advance,
             finish=finish,
             num_chunks=-(-(self.warmup + self.draws) // chunk),

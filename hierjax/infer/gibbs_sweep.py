@@ -20,6 +20,7 @@ from hierjax.arguments import Arguments
 from hierjax.density import Arrays, Density, make_density, map_in_batches
 from hierjax.draws import Status
 from hierjax.errors import ModelError
+from hierjax.infer.near import variances
 from hierjax.infer.slice import slice_sweep
 from hierjax.linalg import Effects
 from hierjax.trace import ModelTrace, abstract_trace
@@ -182,6 +183,17 @@ class Sampler:
         )
         status = jnp.where(found, Status.OK, Status.NO_FINITE_START)
         return Chain(key, position, effects, jnp.ones(self.density.size), status)
+
+    def begin_near(self, key: Array, near: Array, arrays: Arrays) -> Chain:
+        """Start a chain at one of the positions (draw, size), with slices as wide as they vary."""
+        key, start_key = jax.random.split(key)
+        data = self.density.arguments.rebuild(arrays)
+        effects = self.fn.begin(data)
+        target = self._target(0, self.fn.given(0, effects, data), data)
+        position = near[jax.random.randint(start_key, (), 0, len(near))]
+        found = jnp.isfinite(target(position))
+        status = jnp.where(found, Status.OK, Status.NO_FINITE_START)
+        return Chain(key, position, effects, 2.0 * jnp.sqrt(variances(near)), status)
 
     def sweep(self, chain: Chain, step: Array, arrays: Arrays) -> tuple[Chain, dict[str, Any]]:
         """Update everything once; pure, and a function of the chain's state and the data alone."""

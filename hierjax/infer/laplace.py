@@ -61,6 +61,7 @@ from hierjax.infer.laplace_scale import (
     positive_elements,
     straight,
 )
+from hierjax.infer.near import moments
 from hierjax.infer.program import Program
 
 MOST_PARAMETERS = 50
@@ -129,6 +130,7 @@ class Laplace:
 
         return Program(
             start=lambda key, arrays: _start(layout, key),
+            start_near=lambda key, near, arrays: _start_near(layout, key, near),
             advance=advance,
             finish=lambda run, records, arrays: _finish(density, self, run, arrays),
             num_chunks=1 + layout.most_rounds,
@@ -217,6 +219,13 @@ def _start(layout: _Layout, key: Array) -> _Run:
     )
     # Weak types would become strong in the first chunk, and the second be compiled anew.
     return jax.tree.map(lambda x: x if x is run.keys else _of_own_type(x), run)
+
+
+def _start_near(layout: _Layout, key: Array, near: Array) -> _Run:
+    """Start the search where draws are, with their covariance."""
+    run, (mean, covariance) = _start(layout, key), moments(near)
+    search = restarted(run.search, mean, jnp.linalg.cholesky(covariance))
+    return run._replace(search=search)
 
 
 def _of_own_type(x: Array) -> Array:

@@ -17,8 +17,16 @@ from jax import Array
 
 from hierjax import checks
 from hierjax.arguments import Arguments
-from hierjax.density import Arrays, Density, constrain_all, make_density, starting_position
+from hierjax.density import (
+    Arrays,
+    Density,
+    Start,
+    constrain_all,
+    make_density,
+    starting_position,
+)
 from hierjax.draws import Draws, Status
+from hierjax.infer.near import moments, variances
 from hierjax.infer.program import Program
 
 MAX_CHUNK = 100
@@ -86,6 +94,12 @@ class NUTS:
             chains = jax.vmap(lambda key: _start_chain(density, adaptation, key, arrays))(keys)
             return _Run(jnp.asarray(0), chains)
 
+        def start_near(key: Array, near: Array, arrays: Arrays) -> "_Run":
+            keys = jax.random.split(key, self.chains)
+            mass = moments(near)[1] if self.dense_mass else variances(near)
+            begin = jax.vmap(lambda key: _start_near(density, adaptation, mass, key, near, arrays))
+            return _Run(jnp.asarray(0), begin(keys))
+
         def advance(run: "_Run", arrays: Arrays) -> tuple["_Run", dict[str, Array]]:
             def step(run: _Run, _: None) -> tuple[_Run, dict[str, Array]]:
                 move = jax.vmap(lambda c: _move(density, adaptation, self, c, run.step, arrays))
@@ -103,6 +117,7 @@ class NUTS:
 
         return Program(
             start=start,
+            start_near=start_near,
             advance=advance,
             finish=finish,
             num_chunks=-(-(self.warmup + self.draws) // chunk),
@@ -158,10 +173,26 @@ def _chunk_length(warmup: int) -> int:
 
 
 def _start_chain(density: Density, adaptation: _Adaptation, key: Array, arrays: Arrays) -> _Chain:
-    from blackjax.mcmc.hmc import HMCState
-
     key, start_key = jax.random.split(key)
     start = starting_position(density, start_key, arrays)
+    return _new_chain(adaptation, key, start)
+
+
+def _start_near(
+    density: Density, adaptation: _Adaptation, mass: Array, key: Array, near: Array, arrays: Arrays
+) -> _Chain:
+    """Start at one of the positions, with an inverse mass matrix that fits all."""
+    key, start_key = jax.random.split(key)
+    position = near[jax.random.randint(start_key, (), 0, len(near))]
+    value, gradient = jax.value_and_grad(density.log_density)(position, arrays)
+    found = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+    chain = _new_chain(adaptation, key, Start(position, value, gradient, found))
+    return chain._replace(mass=chain.mass._replace(inverse_mass_matrix=mass))
+
+
+def _new_chain(adaptation: _Adaptation, key: Array, start: Start) -> _Chain:
+    from blackjax.mcmc.hmc import HMCState
+
     step_size = jnp.asarray(1.0)
     return _Chain(
         key=key,
@@ -171,7 +202,7 @@ def _start_chain(density: Density, adaptation: _Adaptation, key: Array, arrays: 
             start.gradient,
         ),
         dual_averaging=adaptation.dual_averaging[0](step_size),
-        mass=adaptation.mass[0](density.size),
+        mass=adaptation.mass[0](len(start.position)),
         step_size=step_size,
         divergences=jnp.asarray(0),
         status=jnp.where(start.found, Status.OK, Status.NO_FINITE_START),

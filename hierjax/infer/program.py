@@ -40,6 +40,9 @@ class Program:
         `report(state) -> {name: scalar}` for the progress display; `"done"`, if there, says that
         the remaining chunks are not needed, `"failed"` that no chain could start, `"phase"` is
         the word to show.
+    start_near
+        `start_near(key, positions, data) -> state`: a start that uses draws from what is nearly the
+        same posterior, as positions (draw, size) of the density of the model function.
     """
 
     start: Callable[[Array, Any], State]
@@ -48,6 +51,7 @@ class Program:
     num_chunks: int
     num_discarded: int
     report: Callable[[State], Mapping[str, Any]]
+    start_near: Callable[[Array, Array, Any], State] | None = None
 
 
 @runtime_checkable
@@ -66,6 +70,16 @@ class Integral(Protocol):
         self, effects: Effects, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Every site of the model, given effects of the core and the remaining sites."""
+        ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A model function that knows names of sites that are effects of groups."""
+
+    @property
+    def local(self) -> tuple[str, ...]:
+        """Names; some of them need not be sites of the function."""
         ...
 
 

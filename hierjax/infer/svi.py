@@ -35,12 +35,16 @@ from hierjax import checks
 from hierjax.arguments import Arguments
 from hierjax.density import Arrays, Density, make_density, map_in_batches, starting_position
 from hierjax.draws import Draws, Status
+from hierjax.effects.local import local_sites
 from hierjax.errors import SettingsError
-from hierjax.infer.program import Program
-from hierjax.infer.svi_guides import Guide, Parameters, Step, divergence, make_guide
+from hierjax.infer.near import moments
+from hierjax.infer.program import Labelled, Program
+from hierjax.infer.svi_families import GUIDES, make_guide
+from hierjax.infer.svi_guides import Guide, Parameters, Step, divergence
 from hierjax.infer.svi_optimiser import make_optimiser
+from hierjax.infer.svi_target import Target
+from hierjax.trace import abstract_trace
 
-GUIDES = ("normal", "lowrank", "multivariate")
 CHUNK = 100  # steps between two looks at the state
 SHORTEST_ROUND = 20.0  # in units of 1 / learning rate, the time in which a guide forgets its start
 
@@ -52,9 +56,11 @@ class SVI:
     Parameters
     ----------
     guide
-        Covariance of the guide on the unconstrained space: `"normal"` (diagonal, mean field; sds
-        come out too small where parameters are correlated), `"lowrank"` (diagonal plus low rank) or
-        `"multivariate"` (full; for up to a few hundred parameters).
+        Covariance of the guide on the unconstrained space: `"structured"` (full for what groups
+        share, up to 300 parameters, and each effect of a group independent of the others given
+        that), `"normal"` (diagonal, mean field; sds come out too small where parameters are
+        correlated), `"lowrank"` (diagonal plus low rank) or `"multivariate"` (full; for up to a few
+        hundred parameters).
     learning_rate
         First step size, in posterior sds; it is halved as the fit proceeds. The multivariate guide
         starts at less where there are many parameters and few particles.
@@ -69,6 +75,9 @@ class SVI:
         of sds times sqrt(2).
     rank
         Columns of the low-rank part; None is round(sqrt(number of parameters)), as in NumPyro.
+    minibatch
+        Rows, drawn at random, of which one step computes the likelihood; None is all. Group effects
+        are then neither integrated out nor recentred, which needs all rows.
 
     Raises
     ------
@@ -76,13 +85,14 @@ class SVI:
         An option is out of range.
     """
 
-    guide: str = "normal"
+    guide: str = "structured"
     learning_rate: float = 0.1
     max_steps: int = 100_000
     particles: int = 10
     draws: int = 1000
     tolerance: float = 0.05
     rank: int | None = None
+    minibatch: int | None = None
 
     def __post_init__(self) -> None:
         checks.one_of("guide", self.guide, GUIDES)
@@ -96,6 +106,8 @@ class SVI:
         checks.fraction("tolerance", self.tolerance)
         if self.rank is not None:
             checks.positive_int("rank", self.rank)
+        if self.minibatch is not None:
+            checks.positive_int("minibatch", self.minibatch)
 
     @property
     def name(self) -> str:
@@ -109,32 +121,43 @@ class SVI:
     def program(self, fn: Callable[..., Any], data: Mapping[str, Any]) -> Program:
         """Bind the settings to a model function."""
         density = make_density(fn, Arguments.of(data), dict(data))
-        guide = make_guide(self.guide, density.size, self.rank)
-        optimiser = make_optimiser()
-        chunk = min(CHUNK, self.max_steps)
-        num_chunks = -(-self.max_steps // chunk)
-
-        def start(key: Array, arrays: Arrays) -> "_Run":
-            return _start(density, guide, optimiser, self, num_chunks, key, arrays)
+        target = Target.of(density, fn, self.minibatch)
+        local = fn.local if isinstance(fn, Labelled) else local_sites(abstract_trace(fn, data))
+        guide = make_guide(self.guide, density.slots, local, self.rank)
+        work = _Work(target, guide, make_optimiser(), self)
 
         def advance(run: "_Run", arrays: Arrays) -> tuple["_Run", None]:
-            def work(run: _Run) -> _Run:
-                moved = _run_chunk(density, guide, optimiser, self, chunk, run, arrays)
-                return _judge(guide, self, moved)
+            def move(run: _Run) -> _Run:
+                return _judge(guide, self, _run_chunk(work, run, arrays))
 
-            return jax.lax.cond(run.done, lambda run: run, work, run), None
-
-        def finish(run: "_Run", records: None, arrays: Arrays) -> Draws:
-            return _draw(density, guide, self, run, arrays)
+            return jax.lax.cond(run.done, lambda run: run, move, run), None
 
         return Program(
-            start=start,
+            start=lambda key, arrays: _start(work, key, arrays),
+            start_near=lambda key, near, arrays: _start_near(work, key, near, arrays),
             advance=advance,
-            finish=finish,
-            num_chunks=num_chunks,
-            num_discarded=num_chunks,
+            finish=lambda run, records, arrays: _draw(work, run, arrays),
+            num_chunks=work.num_chunks,
+            num_discarded=work.num_chunks,
             report=_report,
         )
+
+
+class _Work(NamedTuple):
+    """What a program is made of."""
+
+    target: Target
+    guide: Guide
+    optimiser: optax.GradientTransformation
+    settings: SVI
+
+    @property
+    def chunk(self) -> int:
+        return min(CHUNK, self.settings.max_steps)
+
+    @property
+    def num_chunks(self) -> int:
+        return -(-self.settings.max_steps // self.chunk)
 
 
 class _Run(NamedTuple):
@@ -166,28 +189,34 @@ class _Round(NamedTuple):
     previous: Parameters
 
 
-def _start(
-    density: Density,
-    guide: Guide,
-    optimiser: optax.GradientTransformation,
-    settings: SVI,
-    num_chunks: int,
-    key: Array,
-    arrays: Arrays,
-) -> _Run:
+def _start(work: _Work, key: Array, arrays: Arrays) -> _Run:
     key, start_key = jax.random.split(key)
+    density = work.target.density_at(start_key)
     first = starting_position(density, start_key, arrays)
-    parameters = guide.start(first.position)
+    return _begin(work, key, work.guide.start(first.position), first.found)
+
+
+def _start_near(work: _Work, key: Array, near: Array, arrays: Arrays) -> _Run:
+    """Start with the guide that has the moments of draws."""
+    key, start_key = jax.random.split(key)
+    mean, covariance = moments(near)
+    value, slope = jax.value_and_grad(work.target.density_at(start_key).log_density)(mean, arrays)
+    found = jnp.isfinite(value) & jnp.all(jnp.isfinite(slope))
+    return _begin(work, key, work.guide.start_like(mean, covariance), found)
+
+
+def _begin(work: _Work, key: Array, parameters: Parameters, found: Array) -> _Run:
+    guide, settings = work.guide, work.settings
     noise = jnp.zeros((1, guide.num_noise))
-    step = guide.ascent(parameters, noise, jnp.zeros((1, density.size)))
+    step = guide.ascent(parameters, noise, jnp.zeros((1, work.target.size)))
     rate = jnp.asarray(min(settings.learning_rate, guide.stable_rate(settings.particles)))
-    nothing = jnp.full(num_chunks, jnp.nan)
+    nothing = jnp.full(work.num_chunks, jnp.nan)
     run = _Run(
         key=key,
         chunk=jnp.asarray(0),
         rate=rate,
         parameters=parameters,
-        optimiser=optimiser.init(step),
+        optimiser=work.optimiser.init(step),
         round=_new_round(parameters, SHORTEST_ROUND / rate),
         last_stage=parameters,
         stage=jnp.asarray(0),
@@ -195,8 +224,8 @@ def _start(
         distance=jnp.asarray(jnp.inf),
         elbo=nothing,
         rates=nothing,
-        status=jnp.where(first.found, Status.NOT_CONVERGED, Status.NO_FINITE_START),
-        done=~first.found,
+        status=jnp.where(found, Status.NOT_CONVERGED, Status.NO_FINITE_START),
+        done=~found,
     )
     # Weak types would become strong in the first chunk, and the second be compiled anew.
     return jax.tree_util.tree_map(lambda x: jax.lax.convert_element_type(x, x.dtype), run)
@@ -207,26 +236,20 @@ def _new_round(parameters: Parameters, length: Array) -> _Round:
     return _Round(zeros, jnp.asarray(0), length, jnp.asarray(0), zeros)
 
 
-def _run_chunk(
-    density: Density,
-    guide: Guide,
-    optimiser: optax.GradientTransformation,
-    settings: SVI,
-    chunk: int,
-    run: _Run,
-    arrays: Arrays,
-) -> _Run:
+def _run_chunk(work: _Work, run: _Run, arrays: Arrays) -> _Run:
     """Take a chunk of steps, adding the iterates to the round's total."""
+    guide, chunk = work.guide, work.chunk
 
     def step(carry: tuple[Parameters, Any, Parameters], index: Array) -> tuple[Any, Array]:
         parameters, state, total = carry
         key = jax.random.fold_in(run.key, run.chunk * chunk + index)
-        half = jax.random.normal(key, (settings.particles // 2, guide.num_noise))
+        half = jax.random.normal(key, (work.settings.particles // 2, guide.num_noise))
         # In antithetic pairs the noise of the location's gradient cancels as far as p is normal.
         noise = jnp.concatenate([half, -half])
+        density = work.target.density_at(key)
         elbo, ascent = _elbo(density, guide, parameters, noise, arrays)
         finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(part)) for part in ascent.values()]))
-        updates, new_state = optimiser.update(ascent, state)
+        updates, new_state = work.optimiser.update(ascent, state)
         scaled = jax.tree_util.tree_map(lambda update: run.rate * update, updates)
         # A step into overflow is not taken; the next one has other noise.
         moved = _choose(finite, (guide.moved(parameters, scaled), new_state), (parameters, state))
@@ -298,15 +321,16 @@ def _choose(condition: Array, yes: Any, no: Any) -> Any:
     return jax.tree_util.tree_map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
-def _draw(density: Density, guide: Guide, settings: SVI, run: _Run, arrays: Arrays) -> Draws:
+def _draw(work: _Work, run: _Run, arrays: Arrays) -> Draws:
     """Draw from the averaged guide and weigh each draw against the posterior."""
+    settings, guide, target = work.settings, work.guide, work.target
     # Steps count up from 0, so that this key is none of theirs.
     key = jax.random.fold_in(run.key, settings.max_steps + CHUNK)
     noise = jax.random.normal(key, (settings.draws, guide.num_noise))
     positions = guide.place(run.answer, noise)
 
     def evaluate(position: Array) -> tuple[dict[str, Array], Array]:
-        return density.constrain(position, arrays), density.log_density(position, arrays)
+        return target.density.constrain(position, arrays), target.log_density(position, arrays)
 
     sites, log_density = map_in_batches(evaluate, positions)
     log_guide = guide.distribution(run.answer).log_prob(positions)

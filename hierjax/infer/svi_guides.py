@@ -47,6 +47,10 @@ class Guide(Protocol):
         """Return parameters of a narrow guide around `position`, under NumPyro's names."""
         ...
 
+    def start_like(self, mean: Array, covariance: Array) -> Parameters:
+        """Return parameters of a guide with such moments, as far as the family has them."""
+        ...
+
     def distribution(self, parameters: Parameters) -> Distribution:
         """Return q, with event shape (size,)."""
         ...
@@ -90,6 +94,10 @@ class NormalGuide:
     def start(self, position: Array) -> Parameters:
         """Independent normals of sd 0.1."""
         return {"auto_loc": position, "auto_scale": jnp.full(self.size, INITIAL_SCALE)}
+
+    def start_like(self, mean: Array, covariance: Array) -> Parameters:
+        """Independent normals of the same means and sds."""
+        return {"auto_loc": mean, "auto_scale": jnp.sqrt(jnp.diagonal(covariance))}
 
     def distribution(self, parameters: Parameters) -> Distribution:
         """NumPyro's posterior of the same parameters."""
@@ -140,6 +148,10 @@ class MultivariateGuide:
         """Independent normals of sd 0.1."""
         return {"auto_loc": position, "auto_scale_tril": INITIAL_SCALE * jnp.eye(self.size)}
 
+    def start_like(self, mean: Array, covariance: Array) -> Parameters:
+        """Return the normal with these moments."""
+        return {"auto_loc": mean, "auto_scale_tril": jnp.linalg.cholesky(covariance)}
+
     def distribution(self, parameters: Parameters) -> Distribution:
         """NumPyro's posterior of the same parameters."""
         return autoguide.AutoMultivariateNormal(_no_model).get_posterior(parameters)
@@ -151,17 +163,14 @@ class MultivariateGuide:
     def ascent(self, parameters: Parameters, noise: Array, slope: Array) -> Step:
         """Return h for the location and the lower triangle of h e' for the scale matrix."""
         pull = slope @ parameters["auto_scale_tril"] + noise
-        return {"location": jnp.mean(pull, 0), "spread": jnp.tril(_mean_outer(pull, noise))}
+        return {"location": jnp.mean(pull, 0), "spread": jnp.tril(mean_outer(pull, noise))}
 
     def moved(self, parameters: Parameters, step: Step) -> Parameters:
         """Shift by the scale matrix, and multiply it by a lower triangular matrix near identity."""
         loc, scale_tril = parameters["auto_loc"], parameters["auto_scale_tril"]
-        spread = _limited(step["spread"], LARGEST_TURN)
-        diagonal = jnp.diagonal(spread)
-        factor = spread + jnp.diag(jnp.exp(diagonal) - diagonal)
         return {
             "auto_loc": loc + scale_tril @ step["location"],
-            "auto_scale_tril": scale_tril @ factor,
+            "auto_scale_tril": scale_tril @ lower_factor(step["spread"]),
         }
 
     def marginals(self, parameters: Parameters) -> tuple[Array, Array]:
@@ -204,6 +213,15 @@ class LowRankGuide:
         factor = jnp.zeros((self.size, self.rank))
         return {"auto_loc": position, "auto_scale": scale, "factor": factor}
 
+    def start_like(self, mean: Array, covariance: Array) -> Parameters:
+        """Return a normal with the same means and sds, and the largest parts of the covariance."""
+        scale = jnp.sqrt(jnp.diagonal(covariance))
+        values, directions = jnp.linalg.eigh(covariance / scale / scale[:, None])
+        largest = jnp.sqrt(jnp.maximum(values[-self.rank :], 0.0))
+        factor = scale[:, None] * directions[:, -self.rank :] * largest
+        left = jnp.maximum(scale**2 - jnp.sum(factor**2, axis=1), 0.01 * scale**2)
+        return {"auto_loc": mean, "auto_scale": jnp.sqrt(left), "factor": factor}
+
     def distribution(self, parameters: Parameters) -> Distribution:
         """NumPyro's posterior of the same parameters."""
         named = parameters | {"auto_cov_factor": self._relative(parameters)}
@@ -227,8 +245,8 @@ class LowRankGuide:
         return {
             "location": jnp.mean(pull, 0) * _lengths(relative),
             "spread": jnp.mean(pull * standardised, 0),
-            "factor": _mean_outer(pull, shared),
-            "turn": _mean_outer(pull @ relative, shared),
+            "factor": mean_outer(pull, shared),
+            "turn": mean_outer(pull @ relative, shared),
         }
 
     def moved(self, parameters: Parameters, step: Step) -> Parameters:
@@ -237,8 +255,8 @@ class LowRankGuide:
         relative = self._relative(parameters)
         stretched = scale * jnp.exp(step["spread"])
         longest = LARGEST_TURN * (1.0 + jnp.linalg.norm(relative))
-        turn = jnp.eye(self.rank) + _limited(step["turn"], LARGEST_TURN)
-        turned = (relative + _limited(step["factor"], longest)) @ turn
+        turn = jnp.eye(self.rank) + limited(step["turn"], LARGEST_TURN)
+        turned = (relative + limited(step["factor"], longest)) @ turn
         return {
             "auto_loc": loc + scale * _lengths(relative) * step["location"],
             "auto_scale": stretched,
@@ -265,18 +283,6 @@ class LowRankGuide:
         return parameters["factor"] / parameters["auto_scale"][:, None]
 
 
-def make_guide(name: str, size: int, rank: int | None) -> Guide:
-    """Return the family `name` ("normal", "lowrank", "multivariate") over `size` elements.
-
-    Without `rank`, a low-rank guide has round(sqrt(size)) columns, as NumPyro's.
-    """
-    if name == "normal":
-        return NormalGuide(size)
-    if name == "multivariate":
-        return MultivariateGuide(size)
-    return LowRankGuide(size, round(size**0.5) if rank is None else min(rank, size))
-
-
 def divergence(guide: Guide, one: Parameters, other: Parameters) -> Array:
     """Largest distance between marginals of two guides of one family.
 
@@ -290,12 +296,19 @@ def divergence(guide: Guide, one: Parameters, other: Parameters) -> Array:
     return jnp.sqrt(jnp.max(shift + stretch))
 
 
-def _mean_outer(left: Array, right: Array) -> Array:
+def mean_outer(left: Array, right: Array) -> Array:
     """Mean over particles of the outer products of rows."""
     return left.T @ right / len(left)
 
 
-def _limited(change: Array, longest: Array | float) -> Array:
+def lower_factor(spread: Array) -> Array:
+    """Lower triangular matrix near the identity, with a positive diagonal, of a lower triangle."""
+    spread = limited(spread, LARGEST_TURN)
+    diagonal = jnp.diagonal(spread)
+    return spread + jnp.diag(jnp.exp(diagonal) - diagonal)
+
+
+def limited(change: Array, longest: Array | float) -> Array:
     """Shorten a change: many elements that each move a little can turn a matrix inside out."""
     return change * jnp.minimum(1.0, longest / (jnp.linalg.norm(change) + 1e-30))
 

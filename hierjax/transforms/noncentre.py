@@ -60,6 +60,11 @@ class NonCentred:
         return handlers.reparam(self.fn, config=rule)(**data)
 
 
+def standard_name(name: str) -> str:
+    """Name of the standard normal site that stands for an effect."""
+    return f"{name}_decentered"
+
+
 NO_EFFECTS = (
     "the model has no Normal or MultivariateNormal site in a plate whose distribution depends on "
     "other latent sites."

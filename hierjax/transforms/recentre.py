@@ -114,7 +114,7 @@ class Recentred:
     ) -> dict[str, Array]:
         """Return the sites: those recentred are deterministic sites already."""
         del key
-        white = {f"{name}_recentred" for name in self._plan(data).by_name}
+        white = {standard_name(name) for name in self._plan(data).by_name}
         return {name: value for name, value in sites.items() if name not in white}
 
     def __call__(self, **data: Any) -> None:
@@ -125,7 +125,7 @@ class Recentred:
         latents = {name: values[name] for name in plan.latents}
         white: dict[str, Any] = {
             site.name: numpyro.sample(
-                f"{site.name}_recentred",
+                standard_name(site.name),
                 dist.Normal(jnp.zeros(site.shape), 1.0).to_event(len(site.shape)),
             )
             for site in plan.sites
@@ -162,6 +162,11 @@ class Recentred:
             effects, _ = newton_step(rows, design, structure, effects)
         near = quadratic_at(rows.log_density, predict(design, effects), design)
         return condition(near, design, structure)
+
+
+def standard_name(name: str) -> str:
+    """Name of the standard normal site that stands for an effect."""
+    return f"{name}_recentred"
 
 
 def _noise(plan: Placement, white: Mapping[str, Array]) -> Noise:

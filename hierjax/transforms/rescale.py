@@ -43,7 +43,7 @@ class _Softplus(Reparam):
         """Sample the free site and return the positive value."""
         shape = (*fn.batch_shape, *fn.event_shape)
         free: Any = numpyro.sample(
-            f"{name}_free", dist.ImproperUniform(constraints.real, (), shape)
+            free_name(name), dist.ImproperUniform(constraints.real, (), shape)
         )
         value = self.unit * jax.nn.softplus(free)
         log_jacobian = jnp.sum(jnp.log(self.unit) + jax.nn.log_sigmoid(free))
@@ -86,7 +86,7 @@ class Rescaled:
     ) -> dict[str, Array]:
         """Return the sites: those rescaled are deterministic sites already."""
         del key, data
-        free = {f"{name}_free" for name in self.sites}
+        free = {free_name(name) for name in self.sites}
         return {name: value for name, value in sites.items() if name not in free}
 
     def __call__(self, **data: Any) -> None:
@@ -94,6 +94,11 @@ class Rescaled:
         units = data.pop(RESCALED)
         config: dict[str, Reparam] = {name: _Softplus(units[name]) for name in self.sites}
         handlers.reparam(self.fn, config=config)(**data)
+
+
+def free_name(name: str) -> str:
+    """Name of the real site that stands for a positive one."""
+    return f"{name}_free"
 
 
 def positive_sites(trace: ModelTrace) -> tuple[str, ...]:

@@ -8,16 +8,19 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
+from hierjax.density import Slot
 from hierjax.draws import Status
 from hierjax.errors import SettingsError
 from hierjax.infer.svi import CHUNK, SVI
-from hierjax.infer.svi_guides import divergence, make_guide
+from hierjax.infer.svi_families import GUIDES, make_guide
+from hierjax.infer.svi_guides import divergence
+from hierjax.infer.svi_structured import LARGEST_BLOCK, StructuredGuide, shared_elements
 from hierjax.model import Model
 from hierjax.sampler import sampler
 from tests import models
 from tests.infer.runner import Runner
 
-NAMES = ("normal", "lowrank", "multivariate")
+NAMES = tuple(GUIDES)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +54,7 @@ def assert_moments(flat, mean, sd, tolerance):
     np.testing.assert_array_less(np.abs(flat.std(0) / sd - 1), allowed)
 
 
-@pytest.mark.parametrize("guide", ["lowrank", "multivariate"])
+@pytest.mark.parametrize("guide", ["structured", "lowrank", "multivariate"])
 def test_a_guide_that_can_match_the_posterior_does(gaussian_fits, guide):
     data, _, fits = gaussian_fits
     mean, covariance = models.known_variances_posterior(**data)
@@ -80,6 +83,7 @@ def test_log_weights_are_the_evidence_where_the_guide_is_exact(gaussian_fits):
     evidence = stats.multivariate_normal(np.zeros(len(data["y"])), covariance).logpdf(data["y"])
     weights = {name: draws.stats["log_weight"] for name, draws in fits.items()}
     np.testing.assert_allclose(weights["multivariate"], evidence, atol=1e-3)
+    np.testing.assert_allclose(weights["structured"], evidence, atol=1e-3)
     np.testing.assert_allclose(weights["lowrank"].mean(), evidence, atol=0.01)
     assert evidence - weights["normal"].mean() > 0.01  # the gap is a Kullback-Leibler divergence
 
@@ -143,7 +147,7 @@ def test_scales_a_thousandfold_apart_and_a_start_far_out_do_not_fool_the_verdict
     covariance = np.outer(sd, sd) * (0.9 + 0.1 * np.eye(8))
     mean = np.linspace(-5.0, 5.0, 8)
     data = {"mean": mean, "scale_tril": np.linalg.cholesky(covariance)}
-    draws = Runner(SVI(draws=4000), spread_scales, data)(data)
+    draws = Runner(SVI(guide="normal", draws=4000), spread_scales, data)(data)
     assert draws.status == Status.OK
     conditional = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)))
     assert_moments(draws.sites["x"][0], mean, conditional, 0.05)
@@ -212,23 +216,33 @@ def test_no_finite_start_is_a_status():
     assert bool(report["failed"]) and bool(report["done"])
 
 
+def guide_of(name, size=4, rank=2):
+    """A guide over a vector of which two elements are shared, the second and the fourth."""
+    if name == "structured":
+        return StructuredGuide(size, (1, 3))
+    return make_guide(name, [Slot("x", (size,), 0, size)], (), rank)
+
+
 def some_parameters(guide, seed=0):
     """Parameters of no special form, and noise of six particles."""
     generator = np.random.default_rng(seed)
-    matrix = np.tril(generator.normal(size=(guide.size, guide.size)))
-    choices = {
-        "auto_loc": generator.normal(size=guide.size),
-        "auto_scale": generator.uniform(0.5, 1.5, guide.size),
-        "auto_scale_tril": matrix + np.diag(1.0 + np.abs(matrix.sum(1))),
-        "factor": generator.normal(size=(guide.size, 2)),
-    }
-    names = jax.eval_shape(guide.start, choices["auto_loc"])
-    return {name: choices[name] for name in names}, generator.normal(size=(6, guide.num_noise))
+
+    def some(name, shape):
+        values = generator.normal(size=shape)
+        if name == "auto_scale":
+            return 0.5 + np.abs(values)
+        if name == "auto_scale_tril":
+            return np.tril(values) + np.diag(1.0 + np.abs(values).sum(1))
+        return values
+
+    shapes = jax.eval_shape(guide.start, jnp.zeros(guide.size))
+    parameters = {name: some(name, leaf.shape) for name, leaf in sorted(shapes.items())}
+    return parameters, generator.normal(size=(6, guide.num_noise))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_places_have_the_covariance_of_numpyros_guide(name):
-    guide = make_guide(name, 4, 2)
+    guide = guide_of(name)
     parameters, noise = some_parameters(guide)
     jacobian = jax.jit(jax.jacobian(lambda e: guide.place(parameters, e[None])[0]))
     matrix = np.asarray(jacobian(noise[0]))
@@ -239,9 +253,42 @@ def test_places_have_the_covariance_of_numpyros_guide(name):
     np.testing.assert_allclose(log_prob(parameters), expected)
 
 
+LOWER = {"multivariate": "spread", "structured": "turn"}  # parts that are lower triangular
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_guide_starts_with_the_moments_that_it_can_have(name):
+    guide = guide_of(name)
+    matrix = np.random.default_rng(2).normal(size=(4, 4))
+    covariance, mean = matrix @ matrix.T + np.eye(4), np.arange(4.0)
+    parameters = jax.jit(guide.start_like)(mean, covariance)
+    found_mean, found_sd = guide.marginals(parameters)
+    np.testing.assert_allclose(found_mean, mean)
+    np.testing.assert_allclose(found_sd, np.sqrt(np.diag(covariance)))
+
+
+def test_entropy_and_density_of_the_structured_guide_are_those_of_its_covariance():
+    guide = guide_of("structured")
+    parameters, _ = some_parameters(guide)
+    matrix = np.asarray(guide.place(parameters, np.eye(4)) - parameters["auto_loc"]).T
+    normal = stats.multivariate_normal(parameters["auto_loc"], matrix @ matrix.T)
+    distribution = guide.distribution(parameters)
+    np.testing.assert_allclose(distribution.entropy(), normal.entropy())
+    points = np.random.default_rng(0).normal(size=(3, 4))
+    np.testing.assert_allclose(distribution.log_prob(points), normal.logpdf(points))
+
+
+def test_shared_elements_are_those_of_no_group_and_not_too_many():
+    slots = (Slot("z", (5,), 0, 5), Slot("b", (2,), 5, 2), Slot("s", (), 7, 1))
+    assert shared_elements(slots, ("z", "other")) == (5, 6, 7)
+    wide = (Slot("w", (LARGEST_BLOCK,), 0, LARGEST_BLOCK), Slot("s", (), LARGEST_BLOCK, 1))
+    assert shared_elements(wide, ()) == (LARGEST_BLOCK,)
+    assert make_guide("structured", slots, ("z",)) == StructuredGuide(8, (5, 6, 7))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_ascent_is_the_path_gradient_of_the_bound(name):
-    guide = make_guide(name, 4, 2)
+    guide = guide_of(name)
     parameters, noise = some_parameters(guide)
 
     def log_density(x):
@@ -258,18 +305,18 @@ def test_ascent_is_the_path_gradient_of_the_bound(name):
         ascent = guide.ascent(parameters, noise, slopes)
         # at no step at all the limit on the length of a step has no derivative
         still = {part: jnp.full_like(value, 1e-12) for part, value in ascent.items()}
-        if name == "multivariate":
-            still["spread"] = jnp.tril(still["spread"])
+        if name in LOWER:
+            still[LOWER[name]] = jnp.tril(still[LOWER[name]])
         return ascent, jax.grad(bound)(still)
 
     ascent, expected = both()
     for part, value in ascent.items():
-        lower = np.tril if (name, part) == ("multivariate", "spread") else np.asarray
+        lower = np.tril if LOWER.get(name) == part else np.asarray
         np.testing.assert_allclose(value, lower(expected[part]), rtol=1e-6)
 
 
 def test_divergence_is_a_shift_in_sds():
-    guide = make_guide("normal", 3, None)
+    guide = guide_of("normal", 3)
     one = {"auto_loc": jnp.zeros(3), "auto_scale": jnp.array([1.0, 2.0, 3.0])}
     other = one | {"auto_loc": jnp.array([0.0, 0.5, 0.0])}
     np.testing.assert_allclose(divergence(guide, one, other), 0.25)
@@ -278,7 +325,7 @@ def test_divergence_is_a_shift_in_sds():
 
 
 def test_alignment_undoes_a_rotation():
-    guide = make_guide("lowrank", 5, 2)
+    guide = guide_of("lowrank", 5)
     parameters, _ = some_parameters(guide)
     rotation = jnp.array([[0.6, -0.8], [0.8, 0.6]])
     turned = parameters | {"factor": parameters["factor"] @ rotation}
@@ -289,13 +336,17 @@ def test_alignment_undoes_a_rotation():
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"guide": "full"}, "`guide` must be one of 'normal', 'lowrank', 'multivariate'"),
+        (
+            {"guide": "full"},
+            "`guide` must be one of 'structured', 'normal', 'lowrank', 'multivariate'",
+        ),
         ({"learning_rate": 0.0}, "`learning_rate` must lie strictly between 0 and 1; got 0.0"),
         ({"max_steps": 0}, "`max_steps` must be an integer of at least 1"),
         ({"particles": 7}, "`particles` come in pairs, so must be even; got 7"),
         ({"draws": 0}, "`draws` must be an integer of at least 1"),
         ({"tolerance": 1}, "`tolerance` must lie strictly between 0 and 1"),
         ({"rank": 0}, "`rank` must be an integer of at least 1"),
+        ({"minibatch": 0}, "`minibatch` must be an integer of at least 1"),
     ],
 )
 def test_settings_are_checked(option, message):
