@@ -17,6 +17,7 @@ from hierjax.plots.canvas import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 MARKERS = "osD^vP*Xph<>d8H"
@@ -56,6 +57,7 @@ def plot_speed(rows: Sequence[FitRow]) -> "Figure":
                 markerfacecolor="white" if weak else colour, linestyle="none",
             )  # fmt: skip
     axes.set_xscale("log")
+    _written_out(axes.xaxis)
     axes.set_yticks(range(len(problems)), problems)
     axes.set_ylim(len(problems) - 0.5, -0.5)
     for edge in range(len(problems) - 1):
@@ -112,11 +114,16 @@ def plot_gradient(rows: Sequence[CostRow]) -> "Figure":
 
 
 def _logarithmic(axes: "Axes") -> None:
-    from matplotlib.ticker import StrMethodFormatter
-
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    _written_out(axes.xaxis)
+    _written_out(axes.yaxis)
+
+
+def _written_out(axis: "Axis") -> None:
+    """Write 1,000 instead of a power of ten."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
