@@ -38,6 +38,10 @@ def bench(
         "hierjax-bench"
     ),
     seed: Annotated[int, typer.Option(help="Seed of every tool.")] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Begin no row after so many minutes [quick: 10, others: no limit]."),
+    ] = None,
     names: Annotated[
         bool, typer.Option("--list", help="List problems and tools, and what installs them.")
     ] = False,
@@ -52,7 +56,7 @@ def bench(
     if names:
         typer.echo(names_text())
         return
-    chosen = make_suite(suite.value, problem or (), tool or (), seed)
+    chosen = make_suite(suite.value, problem or (), tool or (), seed=seed, minutes=minutes)
     try:
         run_suite(chosen, out, lambda text: typer.echo(text, nl=False))
     except KeyboardInterrupt:

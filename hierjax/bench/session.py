@@ -73,7 +73,7 @@ def _prepare(folder: Path) -> None:
 
 def _measured(task: Task, suite: Suite, left: float, measure: Measure) -> Row:
     if left < LEAST_SECONDS:
-        minutes = f"the {suite.total / 60:.0f} minutes of this suite were used up"
+        minutes = f"the {max(suite.total / 60, 0.1):.2g} minutes of this suite were used up"
         return task.row(status=NOT_RUN, message=minutes)
     return measure(task, min(suite.limit, left))
 

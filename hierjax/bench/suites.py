@@ -46,14 +46,30 @@ class Suite:
 
 
 def make_suite(
-    name: str, problems: Sequence[str] = (), tools: Sequence[str] = (), seed: int = 0
+    name: str,
+    problems: Sequence[str] = (),
+    tools: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    minutes: float | None = None,
 ) -> Suite:
     """Return a suite, or the part of it with these problems and tools.
+
+    Parameters
+    ----------
+    name
+        "quick", "full", "batch" or "gpu".
+    problems, tools
+        Only these, if any are named.
+    seed
+        Seed of every tool.
+    minutes
+        All that it may take, in place of its own limit; a row may have a quarter of it.
 
     Raises
     ------
     SettingsError
-        There is no such suite, problem or tool; or the suite has none.
+        There is no such suite, problem or tool; the suite has none; no time is left for rows.
     """
     _known("suite", (name,), SUITES)
     _known("problem", problems, PROBLEMS)
@@ -62,7 +78,13 @@ def make_suite(
         raise SettingsError(
             f"--suite {name} has no --problem and no --tool: it has one model. Leave them out."
         )
-    return SUITES[name](problems, tools, seed)
+    suite = SUITES[name](problems, tools, seed)
+    if minutes is None:
+        return suite
+    if not minutes > 0.0:
+        raise SettingsError(f"--minutes must be a positive number; got {minutes:g}.")
+    seconds = 60.0 * minutes
+    return dataclasses.replace(suite, total=seconds, limit=max(suite.limit, seconds / 4))
 
 
 def _known(kind: str, names: Iterable[str], there: Iterable[str]) -> None:

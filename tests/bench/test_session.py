@@ -128,6 +128,8 @@ def test_quick_needs_core_dependencies_only():
         {"problem": problem, "tool": tool} for problem in QUICK for tool in CORE
     ]
     assert suite.total < 600.0
+    longer = make_suite("quick", minutes=60.0)
+    assert (longer.total, longer.limit, longer.tasks) == (3600.0, 900.0, suite.tasks)
 
 
 def test_a_suite_can_be_cut_down():
@@ -175,6 +177,7 @@ def test_the_command_runs_a_suite(monkeypatch, capsys, tmp_path):
         (("--problem", "random"), 1, "error: There is no problem 'random'. There are: eight_"),
         (("--tool", "bugs"), 1, "error: There is no tool 'bugs'. There are: hierjax,"),
         (("--suite", "batch", "--tool", "lme4"), 1, "error: --suite batch has no --problem and"),
+        (("--minutes", "0"), 1, "error: --minutes must be a positive number; got 0"),
         (("--suite", "slow"), 2, "'slow'"),
     ],
 )
