@@ -32,10 +32,16 @@ def levels(
     formula: Annotated[str, typer.Argument(help='For example "y ~ x + (1 + x | group)".')],
     data: Annotated[str, typer.Option(help="A CSV or Parquet file, or a packaged data set.")],
     family: Annotated[str, typer.Option(help="Distribution of the response.")] = "gaussian",
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(help='"SLOT=PRIOR", as "b=Normal(0, 2)"; again for each.'),
+    ] = None,
 ) -> None:
     """Show the levels of a formula as a tree, and its priors, without fitting."""
     import hierjax
+    from hierjax.cli_priors import read_priors
 
-    model = hierjax.formula(formula, read_table(data), family=family)
+    priors = read_priors(prior or ())
+    model = hierjax.formula(formula, read_table(data), family=family, priors=priors)
     typer.echo(f"{model.levels()}\n")
     typer.echo(model.priors().to_string())

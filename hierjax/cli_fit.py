@@ -33,6 +33,14 @@ class MethodName(enum.StrEnum):
     gibbs = "gibbs"
 
 
+class Kind(enum.StrEnum):
+    """What empirical Bayes maximises."""
+
+    ml = "ml"
+    reml = "reml"
+    map = "map"
+
+
 class Effects(enum.StrEnum):
     """Parametrisations of group effects."""
 
@@ -60,7 +68,17 @@ def fit(
         float | None,
         typer.Option(help="Acceptance of NUTS; raise it to remove divergences [0.8]."),
     ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(help="What method empirical_bayes maximises [ml].")
+    ] = None,
     effects: Annotated[Effects, typer.Option(help="How group effects are sampled.")] = Effects.auto,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='"SLOT=PRIOR", as "b=Normal(0, 2)"; again for each. `hierjax levels`'
+            " shows the slots."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
     trials: Annotated[str | None, typer.Option(help="Column with binomial trials.")] = None,
     weights: Annotated[str | None, typer.Option(help="Column with weights.")] = None,
@@ -71,12 +89,20 @@ def fit(
         str | None,
         typer.Option(help="Fit each value of this column by itself, all in one batch."),
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Folder for finished pieces; started again, the fit goes on from there."),
+    ] = None,
+    shard_rows: Annotated[
+        bool, typer.Option("--shard-rows", help="Divide the rows among all devices.")
+    ] = False,
 ) -> None:
     """Fit one formula: print levels, summary and verdict; write draws, tables and plots.
 
     With --by: a report, and tables of all fits. Started again after an interrupt it goes on.
     """
     import hierjax
+    from hierjax.cli_priors import read_priors
 
     columns = {
         "trials": trials,
@@ -86,14 +112,33 @@ def fit(
         "censored": censored,
     }
     given: dict[str, Any] = {name: column for name, column in columns.items() if column is not None}
+    if by is not None and (checkpoint is not None or shard_rows):
+        raise SettingsError(
+            "--by keeps finished fits in the folder of --out, and divides data sets, not rows, "
+            "among devices: leave --checkpoint and --shard-rows out."
+        )
     table = read_table(data)
-    model = hierjax.formula(formula, table, family=family, **given)
+    priors = read_priors(prior or ())
+    model = hierjax.formula(formula, table, family=family, priors=priors, **given)
     typer.echo(f"{model.levels()}\n")
-    settings = {"chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
+    settings = {
+        "chains": chains,
+        "warmup": warmup,
+        "draws": draws,
+        "target_accept": target_accept,
+        "kind": kind and kind.value,
+    }
     chosen = _method(method, {name: value for name, value in settings.items() if value is not None})
     try:
         if by is None:
-            posterior = hierjax.fit(model, method=chosen, seed=seed, effects=effects.value)
+            posterior = hierjax.fit(
+                model,
+                method=chosen,
+                seed=seed,
+                effects=effects.value,
+                checkpoint=checkpoint,
+                shard_rows=shard_rows,
+            )
             typer.echo(f"{posterior.report()}\n")
             written = write_results(posterior, out)
         else:

@@ -147,7 +147,7 @@ class _Task:
         """Open the checkpoint of this fit."""
         settings = {"method": method, "effects": self.problem.effects, "seed": self.seed}
         settings["shard_rows"] = self.devices.rows is not None
-        data = {"data": data_digest([self.model.data])}
+        data = {"data or priors": data_digest([self.model.data])}
         if self.init is not None:
             data["init"] = data_digest([self.init.draws])
         identity = identity_of(self.model, {**settings, "dtype": self.dtype}, data)

@@ -90,7 +90,7 @@ def test_what_is_finished_is_not_computed_again(finished, monkeypatch):
         ({"method": hj.NUTS(chains=2, warmup=60, draws=61)}, "method was"),
         ({"effects": "noncentred"}, "effects was 'centred' and is 'noncentred' now"),
         ({"dtype": "float32"}, "dtype was"),
-        ({"model": MODEL.with_data(models.known_variances_data(1))}, "data was"),
+        ({"model": MODEL.with_data(models.known_variances_data(1))}, "data or priors was"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import hierjax as hj
-from hierjax import cli, cli_fit
+from hierjax import cli, cli_fit, cli_priors
 
 RADON = "log_radon ~ floor + (1 | county)"
 PICTURES = {"trace.png", "forest.png", "shrinkage.png", "ppc.png", "levels.png"}
@@ -74,6 +74,10 @@ def test_fit_prints_levels_summary_and_verdict_and_writes_everything(monkeypatch
         (
             ("fit", RADON, "--data", "radon", "--method", "laplace", "--target-accept", "0.9"),
             "--target-accept: method laplace has no such setting",
+        ),
+        (
+            ("fit", RADON, "--data", "radon", "--by", "floor", "--checkpoint", "here"),
+            "--by keeps finished fits in the folder of --out",
         ),
         (("data", "nosuch"), "There is no data set 'nosuch'"),
     ],
@@ -210,6 +214,76 @@ def test_a_file_of_ones_own(monkeypatch, capsys, tmp_path):
     assert code == 0
     assert "batch:cask: 30 groups of 2 rows" in printed
     assert "sd_batch" in printed
+
+
+def test_priors_are_read(monkeypatch, capsys):
+    code, printed, _ = run(
+        monkeypatch, capsys, "levels", "log_radon ~ floor + (1 + floor | county)",
+        "--data", "radon", "--prior", "b = Normal(-1, scale=2)", "--prior", "cor=3",
+        "--prior", "sd=Variance(InverseGamma(2, 1))",
+    )  # fmt: skip
+    assert code == 0
+    rows = {line.split()[1]: line for line in printed.splitlines() if "user (" in line}
+    assert "Normal(-1, 2)" in rows["b_floor"]
+    assert "LKJCholesky(2, 3)" in rows["cor_county"]
+    assert "InverseGamma(2, 1)" in "".join(rows.values())
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ("b", "not of the form SLOT=PRIOR"),
+        ("=Normal(0, 1)", "not of the form SLOT=PRIOR"),
+        ("b=Normal(0, 1", "cannot be read as a distribution"),
+        ("b=Norml(0, 1)", "Did you mean `Normal`"),
+        ("b=Normal(0, x)", "'x' is not a number"),
+        ("b=Normal(0, True)", "'True' is not a number"),
+        ("b=Normal(0, -1)", "invalid scale"),
+        ("b=Normal(0, 1, 2, 3, 4)", "takes"),
+        ("b=Normal(*(0, 1))", "is not a number"),
+        ("b=Normal(**{})", "is not a number"),
+        ("b=Normal(**5)", "keywords must be strings"),
+        ("b=__import__('os').system('touch harm')", "NumPyro has no distribution"),
+        ("b=Normal(0, [open('harm', 'w') for _ in 'a'][0])", "is not a number"),
+        ("b=" + "(" * 5000, "cannot be read as a distribution"),
+    ],
+)
+def test_priors_that_cannot_be_read(monkeypatch, tmp_path, prior, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(hj.errors.PriorError) as refused:
+        cli_priors.read_priors([prior])
+    assert message in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("priors", "message"),
+    [(("b=Normal(0, 1)",) * 2, "twice"), (("c=Normal(0, 1)",), "no prior slot 'c'")],
+)
+def test_priors_are_refused_in_one_line(monkeypatch, capsys, priors, message):
+    options = [word for prior in priors for word in ("--prior", prior)]
+    code, _, errors = run(monkeypatch, capsys, "levels", RADON, "--data", "radon", *options)
+    assert (code, message in errors, "Traceback" in errors) == (1, True, False)
+
+
+def test_a_fit_goes_on_from_its_checkpoint(monkeypatch, capsys, tmp_path):
+    arguments = (
+        "fit", "strength ~ 1 + (1 | batch)", "--data", "pastes", "--method", "empirical_bayes",
+        "--kind", "reml", "--checkpoint", str(tmp_path / "pieces"),
+        "--prior", "sigma=HalfNormal(9)",
+    )  # fmt: skip
+    tables = []
+    for name in ("first", "second"):
+        out = tmp_path / name
+        code, _, errors = run(monkeypatch, capsys, *arguments, "--out", str(out))
+        assert code == 0, errors
+        tables.append((out / "summary.csv").read_text())
+    assert tables[0] == tables[1]
+    assert any((tmp_path / "pieces").iterdir())
+    other = [*arguments[:-1], "sigma=HalfNormal(8)", "--out", str(tmp_path / "third")]
+    code, _, errors = run(monkeypatch, capsys, *other)
+    assert code == 1
+    assert "belongs to another fit: data or priors was" in errors
 
 
 def test_a_damaged_file_is_an_error_of_ours(monkeypatch, capsys, tmp_path):
