@@ -480,6 +480,7 @@ def test_methods_are_calibrated(what):
 @pytest.mark.slow
 def test_mean_field_is_found_too_narrow():
     model = hj.Model(models.known_variances, DATA)
-    found = hj.sbc(model, hj.SVI(), effects="centred", simulations=200, progress=False)
+    method = hj.SVI(guide="normal")
+    found = hj.sbc(model, method, effects="centred", simulations=200, progress=False)
     assert "too narrow" in verdicts(found)["mu"], str(found)
     assert found.method == "svi"

@@ -1,18 +1,10 @@
-"""Which latent sites are effects of groups: many, alike, and independent given what they share."""
+"""Which latent sites have a value for each unit of something: many, and alike."""
 
 from hierjax.trace import ModelTrace
 
 
 def local_sites(trace: ModelTrace) -> tuple[str, ...]:
-    """Names of the latent sites in a plate whose distribution depends on other latent sites."""
+    """Names of the latent sites in plates, in the order of the model."""
     return tuple(
-        site.name
-        for site in trace.sites.values()
-        if site.kind == "latent"
-        and site.plates
-        and any(_is_random(trace, parent) for parent in site.parents)
+        site.name for site in trace.sites.values() if site.kind == "latent" and site.plates
     )
-
-
-def _is_random(trace: ModelTrace, name: str) -> bool:
-    return name in trace.sites and trace.sites[name].kind in ("latent", "deterministic")

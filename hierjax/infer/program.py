@@ -75,7 +75,7 @@ class Integral(Protocol):
 
 @runtime_checkable
 class Labelled(Protocol):
-    """A model function that knows names of sites that are effects of groups."""
+    """A model function that knows names of sites that were in a plate before it was transformed."""
 
     @property
     def local(self) -> tuple[str, ...]:

@@ -56,9 +56,9 @@ class SVI:
     Parameters
     ----------
     guide
-        Covariance of the guide on the unconstrained space: `"structured"` (full for what groups
-        share, up to 300 parameters, and each effect of a group independent of the others given
-        that), `"normal"` (diagonal, mean field; sds come out too small where parameters are
+        Covariance of the guide on the unconstrained space: `"structured"` (full for what is
+        outside plates, up to 300 parameters, and each value in a plate independent of the others
+        given that), `"normal"` (diagonal, mean field; sds come out too small where parameters are
         correlated), `"lowrank"` (diagonal plus low rank) or `"multivariate"` (full; for up to a few
         hundred parameters).
     learning_rate

@@ -21,8 +21,8 @@ def _structured(slots: Slots, local: Collection[str], rank: int | None) -> Guide
     return MultivariateGuide(size) if len(shared) == size else StructuredGuide(size, shared)
 
 
-# Each makes a guide over the sites of a model, with the names of those that are effects of groups
-# and the rank that was asked for.
+# Each makes a guide over the sites of a model, with the names of those in plates and the rank that
+# was asked for.
 GUIDES: Mapping[str, Callable[[Slots, Collection[str], int | None], Guide]] = {
     "structured": _structured,
     "normal": lambda slots, local, rank: NormalGuide(_size(slots)),
@@ -41,7 +41,7 @@ def make_guide(name: str, slots: Slots, local: Collection[str], rank: int | None
     slots
         Of the density.
     local
-        Names of the sites that are effects of groups.
+        Names of the sites in plates.
     rank
         Columns of a low-rank guide; None is round(sqrt(size)), as NumPyro's.
     """

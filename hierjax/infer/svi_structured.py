@@ -1,6 +1,6 @@
 """A guide q(h) q(z | h): what groups share with all its correlations, each group given that.
 
-With h the few parameters that are shared, z the many effects of groups, and e standard normal,
+With h the few parameters outside plates, z the many inside, and e standard normal,
 
     h = m_h + L e_h,      z = m_z + B e_h + D e_z,
 
@@ -48,8 +48,7 @@ LARGEST_BLOCK = 300  # parameters with a full covariance matrix
 def shared_elements(slots: Sequence[Slot], local: Collection[str]) -> tuple[int, ...]:
     """Elements of a position that get a full covariance matrix, at most 300.
 
-    Those of sites that are no effects of groups; where these are too many, the smallest sites that
-    fit in.
+    Those of sites that are not `local`; where these are too many, the smallest sites that fit in.
     """
     chosen: list[int] = []
     for slot in sorted(slots, key=lambda slot: slot.size):

@@ -1,4 +1,4 @@
-"""Tell a method which sites of a model in its coordinates are effects of groups."""
+"""Tell a method which sites of a model in its coordinates were in a plate."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -13,14 +13,14 @@ from hierjax.transforms.recentre import standard_name as recentred_name
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """A model function that knows its group effects by name; equal when its parts are equal.
+    """A model function that knows what was in a plate by name; equal when its parts are equal.
 
     Attributes
     ----------
     fn
         The model function.
     local
-        Names that effects of groups go by; some of them need not be sites of the function.
+        Names that sites in plates go by; some of them need not be sites of the function.
     """
 
     fn: Callable[..., Any]
@@ -39,7 +39,7 @@ class Labelled:
 def labelled(
     coordinates: Coordinates, fn: Callable[..., Any], data: Mapping[str, Any]
 ) -> Coordinates:
-    """Return coordinates whose function knows which of its sites are effects of groups.
+    """Return coordinates whose function knows which of its sites were in a plate.
 
     Parameters
     ----------

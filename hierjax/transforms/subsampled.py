@@ -55,7 +55,7 @@ class Subsampled:
 
     @property
     def local(self) -> tuple[str, ...]:
-        """Names that effects of groups go by, if the function knows them."""
+        """Names that sites in plates go by, if the function knows them."""
         return getattr(self.fn, "local", ())
 
     def __call__(self, **data: Any) -> Any:
