@@ -15,6 +15,7 @@ class SuiteName(enum.StrEnum):
 
     quick = "quick"
     full = "full"
+    scale = "scale"
     batch = "batch"
     gpu = "gpu"
 
@@ -24,8 +25,8 @@ def bench(
         SuiteName,
         typer.Option(
             help="quick: small data beside NumPyro, 10 minutes at most. full: all problems beside "
-            "every tool installed, hours. batch: the cost of a data set among many. gpu: the cost "
-            "of a gradient on a GPU."
+            "every tool installed, hours. scale: a gradient by rows and groups. batch: a data set "
+            "among many. gpu: a gradient on a GPU."
         ),
     ] = SuiteName.quick,
     problem: Annotated[
@@ -40,7 +41,7 @@ def bench(
     seed: Annotated[int, typer.Option(help="Seed of every tool.")] = 0,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Begin no row after so many minutes [quick: 10, others: no limit]."),
+        typer.Option(help="End after so many minutes; quick has 10, the others have no limit."),
     ] = None,
     names: Annotated[
         bool, typer.Option("--list", help="List problems and tools, and what installs them.")

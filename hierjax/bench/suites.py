@@ -16,7 +16,7 @@ TABLES = {"problems": "hierjax.bench.problems:PROBLEMS", "tools": "hierjax.bench
 QUICK = ("eight_schools", "sleepstudy", "radon", "penicillin", "cbpp", "broods")
 SETS = (1, 10, 100, 1_000, 10_000)
 LOOPED = (1, 10)
-GRADIENT_ROWS = (1_000, 10_000, 100_000, 1_000_000)
+GRADIENT_ROWS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 GRADIENT_GROUPS = (10, 100, 1_000, 10_000, 100_000)
 GPU_ROWS, GPU_GROUPS = 100_000, (8, 48, 900, 15_000)
 TREATMENTS = ("centred", "noncentred", "recentre")
@@ -58,7 +58,7 @@ def make_suite(
     Parameters
     ----------
     name
-        "quick", "full", "batch" or "gpu".
+        "quick", "full", "scale", "batch" or "gpu".
     problems, tools
         Only these, if any are named.
     seed
@@ -74,7 +74,7 @@ def make_suite(
     _known("suite", (name,), SUITES)
     _known("problem", problems, PROBLEMS)
     _known("tool", tools, TOOLS)
-    if name in ("batch", "gpu") and (problems or tools):
+    if name in ("scale", "batch", "gpu") and (problems or tools):
         raise SettingsError(
             f"--suite {name} has no --problem and no --tool: it has one model. Leave them out."
         )
@@ -115,14 +115,22 @@ def _quick(problems: Sequence[str], tools: Sequence[str], seed: int) -> Suite:
 def _full(problems: Sequence[str], tools: Sequence[str], seed: int) -> Suite:
     tasks = _fits(problems or PROBLEMS, tools or TOOLS, seed)
     if not problems and not tools:
-        tasks += tuple(
-            _costs("gradient", tool, rows=rows, groups=groups)
-            for tool in ("integrate", "noncentred")
-            for rows in GRADIENT_ROWS
-            for groups in GRADIENT_GROUPS
-            if 10 * groups <= rows
-        )
+        tasks += _gradients()
     return Suite("full", "every problem with every tool that is installed", tasks, limit=900.0)
+
+
+def _gradients() -> tuple[Task, ...]:
+    return tuple(
+        _costs("gradient", tool, rows=rows, groups=groups)
+        for tool in ("integrate", "noncentred")
+        for rows in GRADIENT_ROWS
+        for groups in GRADIENT_GROUPS
+        if 10 * groups <= rows
+    )
+
+
+def _scale(problems: Sequence[str], tools: Sequence[str], seed: int) -> Suite:
+    return Suite("scale", "a gradient by rows and groups", _gradients(), limit=600.0)
 
 
 def _batch(problems: Sequence[str], tools: Sequence[str], seed: int) -> Suite:
@@ -153,7 +161,7 @@ def _backend() -> str:
     return done.stdout.strip() or "cpu"
 
 
-SUITES = {"quick": _quick, "full": _full, "batch": _batch, "gpu": _gpu}
+SUITES = {"quick": _quick, "full": _full, "scale": _scale, "batch": _batch, "gpu": _gpu}
 
 
 def names_text() -> str:
@@ -170,5 +178,5 @@ def names_text() -> str:
             )
         except NotInstalledError as error:
             found = f"{NOT_INSTALLED}: {error}"
-        lines.append(f"  {name:<20}{found}")
+        lines.append(f"  {name:<22}{found}")
     return "\n".join(lines)

@@ -138,6 +138,7 @@ def test_a_suite_can_be_cut_down():
     assert {task.what["problem"] for task in suite.tasks} == {"cbpp"}
     assert {task.kind for task in make_suite("full").tasks} == {"fit", "gradient"}
     assert {task.kind for task in make_suite("batch").tasks} == {"batch"}
+    assert {task.kind for task in make_suite("scale").tasks} == {"gradient"}
 
 
 def test_without_a_gpu_the_gpu_suite_says_so(monkeypatch):
