@@ -15,14 +15,12 @@ from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.program import Method
 from hierjax.infer.svi import SVI
-from hierjax.trace import abstract_trace
 from hierjax.transforms.coordinates import Coordinates, Effects, choose_coordinates
 from hierjax.transforms.few import few_parameters
 from hierjax.transforms.gibbs import gibbs_coordinates
 from hierjax.transforms.labelled import labelled
-from hierjax.transforms.noncentre import group_effects
 from hierjax.transforms.point import point_coordinates
-from hierjax.transforms.subsampled import subsampled
+from hierjax.transforms.subsampled import subsampled, without_all_rows
 
 METHODS: Mapping[str, type[Any]] = {
     "auto": Auto,
@@ -33,8 +31,6 @@ METHODS: Mapping[str, type[Any]] = {
     "empirical_bayes": EmpiricalBayes,
     "gibbs": Gibbs,
 }
-
-SOME_ROWS = "to integrate or recentre them takes all rows, and minibatches have some"
 
 
 def as_method(method: str | Method) -> Method:
@@ -91,14 +87,11 @@ class Problem:
 
     def _subsampled(self, number: int) -> Coordinates:
         """Coordinates that serve some rows as well as all."""
-        effects = self.effects
-        if effects == "auto":
-            some = group_effects(abstract_trace(self.fn, self.data))
-            effects = "noncentred" if some else "centred"
-        chosen = choose_coordinates(self.fn, self.data, effects)
-        cut = subsampled(labelled(chosen, self.fn, self.data), self.fn, self.data, number)
-        words = tuple((name, f"{word} ({SOME_ROWS})") for name, word in cut.choices)
-        return dataclasses.replace(cut, choices=words)
+        if self.effects == "auto":
+            chosen = without_all_rows(self.fn, self.data)
+        else:
+            chosen = choose_coordinates(self.fn, self.data, self.effects)
+        return subsampled(labelled(chosen, self.fn, self.data), self.fn, self.data, number)
 
     def _point_coordinates(self, method: EmpiricalBayes) -> Coordinates:
         if self.effects != "auto":

@@ -17,6 +17,7 @@ TREATMENTS = {
     "laplace": "integrated out by Laplace's approximation (not exact: least so for binary data in "
     "small groups)",
     "recentred": "recentred on the data, exactly (whatever the likelihood)",
+    "centred": "sampled as the model writes them",
     "noncentred": "sampled as standardised deviations",
     "drawn together": "drawn all at once from their normal distribution given the rest",
     "drawn by factor": "drawn factor by factor from their normal distribution given the rest",

@@ -77,7 +77,8 @@ class SVI:
         Columns of the low-rank part; None is round(sqrt(number of parameters)), as in NumPyro.
     minibatch
         Rows, drawn at random, of which one step computes the likelihood; None is all. Group effects
-        are then neither integrated out nor recentred, which needs all rows.
+        are then neither integrated out nor recentred, which needs all rows, but non-centred where
+        groups have fewer than 20 rows, and else as the model writes them.
 
     Raises
     ------

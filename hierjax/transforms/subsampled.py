@@ -24,8 +24,12 @@ from hierjax.density import Arrays, make_density
 from hierjax.density_rows import log_density_in_parts
 from hierjax.errors import HierjaxError, ModelError, SettingsError
 from hierjax.trace import ModelTrace, abstract_trace
-from hierjax.transforms.coordinates import Coordinates
+from hierjax.transforms.coordinates import NONCENTRED, Coordinates
+from hierjax.transforms.noncentre import group_effects, noncentre
 
+CENTRED = "centred"
+MANY_ROWS = 20  # a group, from which on its effect is better left as the model writes it
+SOME_ROWS = "to integrate or recentre them takes all rows, and minibatches have some"
 PARTS = 3  # in which rows are cut up for the trial
 CLOSE = {"float64": 1e-8, "float32": 1e-3}
 
@@ -119,6 +123,28 @@ def row_plate(trace: ModelTrace) -> tuple[str, int]:
             "the observations into numpyro.plate, or leave `minibatch` out."
         )
     return largest.axes[0], largest.shape[0]
+
+
+def without_all_rows(fn: Callable[..., Any], data: Mapping[str, Any]) -> Coordinates:
+    """Return coordinates that need no sums over rows, for a model whose data are many.
+
+    Effects of groups of few rows are non-centred, the others left as they are: what the data say of
+    them is then what they are, and not how they deviate from a level whose sd is known less well.
+
+    Raises
+    ------
+    ModelError
+        The model has no rows.
+    """
+    trace = abstract_trace(fn, data)
+    _, rows = row_plate(trace)
+    words = {
+        name: CENTRED if rows >= MANY_ROWS * trace.sites[name].shape[0] else NONCENTRED
+        for name in group_effects(trace)
+    }
+    few = tuple(name for name, word in words.items() if word == NONCENTRED)
+    chosen, _ = noncentre(fn, data, few)
+    return Coordinates(chosen, (), tuple((name, f"{w} ({SOME_ROWS})") for name, w in words.items()))
 
 
 def subsampled(

@@ -29,8 +29,9 @@ def counts():
         "y": generator.poisson(2.0, 60),
         "x": generator.normal(size=60),
         "g": [f"g{n % 6}" for n in range(60)],
+        "h": [f"h{n % 3}" for n in range(60)],
     }
-    model = hj.formula("y ~ x + (1 + x | g)", table, family="poisson")
+    model = hj.formula("y ~ x + (1 + x | g) + (1 | h)", table, family="poisson")
     return model.fn, model.data
 
 
@@ -39,12 +40,16 @@ def slopes():
     return models.correlated_slopes, models.correlated_slopes_data(rows=60)
 
 
+COUNTED = {"r_g": "noncentred", "r_h": "centred"}  # 10 and 20 rows a group
+
+
 @pytest.mark.parametrize("make", [counts, slopes])
 def test_gradients_of_the_parts_of_a_partition_average_to_that_of_all_rows(make):
     fn, data = make()
     method = hj.SVI(minibatch=20)
     coordinates = Problem(fn, data, "auto").coordinates_for(method)
-    assert coordinates.choices[0][1].startswith("noncentred (to integrate or recentre")
+    words = {name: word.split(" (to integrate")[0] for name, word in coordinates.choices}
+    assert words == ({"effect": "noncentred"} if make is slopes else COUNTED)
     arguments = Arguments.of(data)
     density = make_density(coordinates.fn, arguments, data)
     arrays = tuple(map(jnp.asarray, arguments.arrays(data)))
