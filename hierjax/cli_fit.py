@@ -29,6 +29,7 @@ class MethodName(enum.StrEnum):
     nuts = "nuts"
     laplace = "laplace"
     svi = "svi"
+    deterministic_advi = "deterministic_advi"
     empirical_bayes = "empirical_bayes"
     gibbs = "gibbs"
 
