@@ -8,7 +8,7 @@ from hierjax.bench.row import OK, CostRow, FitRow, Row
 Cells = list[str]
 Fill = Callable[[str, int], str]
 FIT_HEAD = (
-    "problem", "tool", "first s", "compile", "run s", "CPU s", "min ESS",
+    "problem", "tool", "first s", "first CPU", "compile", "run s", "run CPU", "min ESS",
     "ESS/CPU s", "ESS/kgrad", "R-hat", "error sd", "div", "MB",
 )  # fmt: skip
 BATCH_HEAD = ("tool", "data sets", "compile", "s", "CPU s", "CPU ms each", "good", "MB")
@@ -35,6 +35,7 @@ def fit_cells(row: FitRow) -> Cells:
         row.problem,
         row.tool,
         f"{row.first_seconds:.1f}",
+        f"{row.first_cpu_seconds:.1f}",
         f"{row.compile_seconds:.1f}",
         number(row.run_seconds),
         number(row.run_cpu_seconds),
