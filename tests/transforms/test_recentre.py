@@ -97,8 +97,7 @@ EXAMPLES = {"beside integrated": beside_integrated, **{n: lambda n=n: FIXED[n] f
 }}  # fmt: skip
 
 
-FAST = [(name, "pilot") for name in EXAMPLES if name != "beside integrated"]
-FAST += [(name, "newton") for name in FIXED]
+FAST = [(name, at) for name in FIXED for at in ("pilot", "newton")]
 GRID = [
     pytest.param(name, at, marks=() if (name, at) in FAST else pytest.mark.slow)
     for name in EXAMPLES
