@@ -89,6 +89,7 @@ def _products(function: Function, place: Array) -> Callable[[Array], Array]:
 
 class _Iterate(NamedTuple):
     step: Array
+    bent: Array  # the Hessian times the step
     residual: Array
     direction: Array
     products: Array
@@ -114,11 +115,13 @@ def _inside_ball(
         share = square / jnp.where(bend > 0.0, bend, 1.0)
         inside = carry.step + share * carry.direction
         leaves = (bend <= 0.0) | (jnp.linalg.norm(inside) >= radius) | ~jnp.isfinite(bend)
-        to_edge = carry.step + _to_edge(carry.step, carry.direction, radius) * carry.direction
+        edge = _to_edge(carry.step, carry.direction, radius)
+        share_taken = jnp.where(leaves, edge, share)
         residual = carry.residual + share * along
         again = residual @ residual / jnp.maximum(square, jnp.finfo(square.dtype).tiny)
         return _Iterate(
-            step=jnp.where(leaves, to_edge, inside),
+            step=carry.step + share_taken * carry.direction,
+            bent=carry.bent + share_taken * along,
             residual=residual,
             direction=again * carry.direction - residual,
             products=carry.products + 1,
@@ -129,13 +132,12 @@ def _inside_ball(
     def unfinished(carry: _Iterate) -> Array:
         return ~carry.done & (carry.products < jnp.minimum(MOST_PRODUCTS, 2 * len(slope)))
 
-    start = _Iterate(
-        jnp.zeros_like(slope), slope, -slope, jnp.asarray(0), jnp.asarray(False), length == 0.0
-    )
+    zero, false = jnp.zeros_like(slope), jnp.asarray(False)
+    start = _Iterate(zero, zero, slope, -slope, jnp.asarray(0), false, length == 0.0)
     found = jax.lax.while_loop(unfinished, on, start)
-    step = jnp.where(jnp.all(jnp.isfinite(found.step)), found.step, 0.0)
-    promised = -(slope @ step + 0.5 * step @ product(step))
-    return step, promised, found.at_edge
+    sound = jnp.all(jnp.isfinite(found.step)) & jnp.all(jnp.isfinite(found.bent))
+    step, bent = jnp.where(sound, found.step, 0.0), jnp.where(sound, found.bent, 0.0)
+    return step, -(slope @ step + 0.5 * step @ bent), found.at_edge
 
 
 def _to_edge(step: Array, direction: Array, radius: Array) -> Array:
