@@ -143,7 +143,7 @@ class CostRow:
     def name(self) -> str:
         """What a person calls this row."""
         if self.task == "batch":
-            return f"{self.sets:,} data sets, {self.tool}"
+            return f"{self.sets:,} data {'set' if self.sets == 1 else 'sets'}, {self.tool}"
         return f"gradient, {self.rows:,} rows in {self.groups:,} groups, {self.tool}"
 
     @property
