@@ -10,6 +10,7 @@ from hierjax.bench.problems import PROBLEMS, Schools
 from hierjax.bench.references import exact_schools, origin, reference
 from hierjax.bench.scalars import scalar_draws
 from hierjax.bench.tools.stan_program import mixed_program
+from hierjax.bench.tools.with_stan import named_draws
 from tests.helpers import reference_moments
 
 UNOPTIMISED = {"xla_backend_optimization_level": 0}  # compiles in half the time
@@ -157,6 +158,22 @@ def test_references_agree_with_those_that_stan_made(name):
         error = np.hypot(found[ours].mcse, expected[theirs].mcse)
         assert abs(found[ours].mean - expected[theirs].mean) < 4 * error, ours
         np.testing.assert_allclose(found[ours].sd, expected[theirs].sd, rtol=0.06)
+
+
+def test_draws_of_stan_are_told_apart_by_chain():
+    """PyStan hands out (*shape, draw), where chains alternate."""
+    chains, length = 3, 5
+    chain, draw = np.meshgrid(np.arange(chains), np.arange(length), indexing="ij")
+
+    def flat(*shape):
+        value = 100.0 * np.arange(np.prod(shape)).reshape(*shape, 1, 1) + 10.0 * chain + draw
+        return np.swapaxes(value, -1, -2).reshape(*shape, -1)
+
+    fit = {"mu": flat(1), "tau": flat(1), "theta": flat(8)}
+    problem = PROBLEMS["eight_schools"]
+    found = named_draws(problem, problem.table(), fit, chains)
+    np.testing.assert_equal(found["mu"], 10.0 * chain + draw)
+    np.testing.assert_equal(found["theta"][..., 7], 700.0 + 10.0 * chain + draw)
 
 
 def test_a_program_of_stan_states_the_priors():

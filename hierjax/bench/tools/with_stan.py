@@ -41,7 +41,7 @@ class Stan:
                 num_chains=settings.chains, num_warmup=settings.warmup, num_samples=settings.draws
             )
             return Answer(
-                _named(problem, table, fit, settings.chains),
+                named_draws(problem, table, fit, settings.chains),
                 divergences=int(np.sum(fit["divergent__"])),
                 gradients=int(np.sum(fit["n_leapfrog__"])),
             )
@@ -72,13 +72,15 @@ def _data(problem: Problem, table: "pd.DataFrame") -> dict[str, Any]:
     return data
 
 
-def _named(problem: Problem, table: "pd.DataFrame", fit: Any, chains: int) -> dict[str, np.ndarray]:
+def named_draws(
+    problem: Problem, table: "pd.DataFrame", fit: Any, chains: int
+) -> dict[str, np.ndarray]:
     """Return draws by the names of hierjax, (chain, draw, *shape)."""
 
     def site(name: str) -> np.ndarray:
-        values = np.asarray(fit[name])  # (*shape, draw), the draws of a chain side by side
-        values = values.reshape(*values.shape[:-1], chains, -1)
-        return np.moveaxis(values, (-2, -1), (0, 1))
+        values = np.asarray(fit[name])  # (*shape, draw), draws of different chains side by side
+        values = values.reshape(*values.shape[:-1], -1, chains)
+        return np.moveaxis(values, (-1, -2), (0, 1))
 
     if isinstance(problem, Schools):
         return {
