@@ -52,8 +52,7 @@ def test_the_table_has_every_row_on_terminal_and_page():
     assert max(len(line) for line in lines) <= 132
     page = markdown(ROWS)
     assert "| radon | stan centred | not installed: pip install \\| this |" in page
-    line = "| cbpp | lme4 | 11.0 | 17.0 | 8.0 | 2.00 | 4.00 | - | - | - | estimate | 0.04 | 0 | 612.0 |"
-    assert line in page
+    assert "| lme4 | 11.0 | 17.0 | 8.0 | 2.00 | 4.00 | - | - | - | estimate | 0.04 | 0 |" in page
     assert "| hierjax | 100 | - | 10.0 | 20.0 | 200 | 100.0% | - |" in page.replace("nan", "-")
 
 
