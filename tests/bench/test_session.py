@@ -200,10 +200,8 @@ def test_quick_on_one_problem(tmp_path):
     """The real thing, in a fresh process: four rows, all of them right."""
     import subprocess
 
-    done = subprocess.run(
-        [sys.executable, "-m", "hierjax", "bench", "--problem", "cbpp", "--out", str(tmp_path)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "hierjax", "bench", "--problem", "cbpp", "--minutes", "60"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [from_json(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row.tool for row in rows] == list(CORE)
