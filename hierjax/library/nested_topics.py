@@ -89,7 +89,7 @@ def nested_topics(
 ) -> Model:
     """Model of counts of words in items of collections, for example chapters of books.
 
-    Fit it with `method="svi"`: the posterior has a mode for every order of the topics, and
+    Fit it with `hj.SVI(guide="normal")`: the posterior has a mode for every order of the topics, and
     several chains would end in different ones.
 
     Parameters

@@ -42,7 +42,7 @@ def test_posterior_is_that_of_the_reference(name, method):
 
 
 def assert_roughly_same(draws, expected):
-    """A mean-field guide: means within half a posterior sd, sds not more than twice too large."""
+    """The default guide: means within half a posterior sd, sds not more than twice too large."""
     for name, moment in expected.items():
         assert abs(np.mean(draws[name]) - moment.mean) < 0.5 * moment.sd, name
         assert np.std(draws[name]) < 2.0 * moment.sd, name
@@ -61,7 +61,7 @@ def test_topics_are_found_again(nested):
     counts, truth = counts[:, seen], truth[:, seen] / truth[:, seen].sum(1, keepdims=True)
     build = hj.library.nested_topics if nested else hj.library.topics
     model = build(counts, *([collection] if nested else []), 3)
-    posterior = hj.fit(model, method="svi", seed=SEED, progress=False)
+    posterior = hj.fit(model, method=hj.SVI(guide="normal"), seed=SEED, progress=False)
     assert posterior.info.status == (0,)
     found = posterior.draws["topic_words"][0].mean(0)
     gaps = np.abs(found[:, None] - truth[None]).sum(-1) / 2
