@@ -58,6 +58,29 @@ def test_linear_response_widens_what_the_mean_field_makes_too_narrow(gaussian):
     assert widest > 1.03
 
 
+def tilted(t):
+    x = numpyro.sample("x", dist.Gumbel(0.0, 1.0))
+    numpyro.factor("tilt", t * x)
+
+
+def test_linear_response_is_how_the_mean_moves_when_a_skewed_density_is_tilted():
+    runner = Runner(DeterministicADVI(draws=10, points=10), tilted, {"t": 0.0})
+
+    def end(t):
+        arrays = (jnp.asarray(t),)
+        run = runner.start(jax.random.key(0), arrays)
+        for _ in range(5):
+            run, _ = runner.advance(run, arrays)
+        return run, runner.finish(run, arrays)
+
+    run, draws = end(0.0)
+    assert draws.status == Status.OK
+    variance = (draws.trace["largest_widening"] * run.scale[0]) ** 2
+    moved = (end(1e-3)[0].mean - end(-1e-3)[0].mean) / 2e-3
+    np.testing.assert_allclose(variance, moved[None], rtol=1e-4)
+    assert abs(variance / run.scale**2 - 1.0) > 0.05  # the mean field's is another
+
+
 def curved(x):
     """A function with a saddle on the way, and scales a hundredfold apart."""
     return jnp.sum(jnp.cos(x) * jnp.exp(-(x**2) / 50.0)) + jnp.sum(jnp.array([1.0, 100.0]) * x**4)
