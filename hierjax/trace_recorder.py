@@ -81,8 +81,27 @@ def naming_the_site(
         name = getattr(fn, "__name__", type(fn).__name__)
         raise ModelError(
             f"the model function {name!r} failed {place}{_line_of(fn, error)}: "
-            f"{type(error).__name__}: {_first_part(error)}"
+            f"{type(error).__name__}: {_in_words(error)}"
         ) from error
+
+
+REMEDIES = {  # words of an error that beginners meet -> what to do
+    "Indexer must have integer": "Group indexes are whole numbers: make them by "
+    "`index, labels = hj.encode(values)`.",
+    "boolean conversion of traced array": "A model function cannot branch on the value of a site "
+    "or of an array: write jnp.where(condition, a, b).",
+    "unexpected keyword argument": "The data of a model are the arguments of its function.",
+    "required positional argument": "The data of a model are the arguments of its function.",
+}
+
+
+def _in_words(error: Exception) -> str:
+    """Return the message of an error; of one with a remedy its first line, and the remedy."""
+    for words, remedy in REMEDIES.items():
+        if words in str(error):
+            first = str(error).splitlines()[0].rstrip(".")
+            return f"{first}. {remedy}"
+    return _first_part(error)
 
 
 def _site_of(error: Exception) -> str:

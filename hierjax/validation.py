@@ -9,9 +9,16 @@ import numpy as np
 from hierjax.arguments import Arguments
 from hierjax.cache import ProgramCache
 from hierjax.density import make_density, observed_support
-from hierjax.errors import EmptyDataError, MissingValueError, NonFiniteError, SupportError
+from hierjax.errors import (
+    EmptyDataError,
+    MissingValueError,
+    ModelError,
+    NonFiniteError,
+    SupportError,
+)
 from hierjax.levels import check_indexes
 from hierjax.model import Model
+from hierjax.trace import abstract_trace
 
 SHOWN = 5
 SUPPORT_PROGRAMS = ProgramCache(size=32)
@@ -26,11 +33,22 @@ def validate(model: Model) -> None:
         Empty, missing, non-finite or unsupported values, or a wrong group index; argument,
         positions and remedy are in the message.
     ModelError
-        About the model function, e.g. a plate that no site uses.
+        About the model function, e.g. a plate that no site uses, or no observed site.
     """
     check_finite(model.data, model.allow_missing)
+    check_observed(model.fn, model.data)
     check_indexes(model.levels(), model.data)
     check_support(model.fn, model.data)
+
+
+def check_observed(fn: Callable[..., Any], data: Mapping[str, Any]) -> None:
+    """Raise if no site is observed and no factor weighs the latent ones: nothing can be learnt."""
+    kinds = {site.kind for site in abstract_trace(fn, data).sites.values()}
+    if "latent" in kinds and not kinds & {"observed", "factor"}:
+        raise ModelError(
+            "the model has no observed site, so that there is nothing to learn from. Give the "
+            "response as obs= of its site; hierjax.prior_predict draws from the prior."
+        )
 
 
 def check_finite(data: Mapping[str, Any], allow_missing: tuple[str, ...] = ()) -> None:

@@ -119,7 +119,7 @@ def formula(
     }
     given = {role: value for role, value in arguments.items() if value is not None}
     roles, table = collect(parsed, row, data, given)
-    return _assemble(parsed, row, roles, table, dict(priors or {}), tuple(given))
+    return _assemble(parsed, row, roles, table, priors or {}, tuple(given))
 
 
 def rebuild(description: Mapping[str, Any], frame: Mapping[str, Any]) -> Model:
@@ -186,7 +186,7 @@ def _assemble(
         tuple(design for _, design in offsets),
         function,
         chosen,
-        user_priors,
+        dict(user_priors),
         table,
         arguments,
         categories,

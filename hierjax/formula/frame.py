@@ -82,8 +82,8 @@ def column_names(data: Any) -> list[Any]:
             names = getattr(data, "column_names", columns)
             return list(names)
     raise ColumnTypeError(
-        "`data` must be a data frame or a mapping of columns; got "
-        f"{type(data).__module__}.{type(data).__qualname__}."
+        "`data`, the second argument, must be a data frame or a mapping of columns; got "
+        f"{type(data).__name__}."
     )
 
 

@@ -33,7 +33,10 @@ def parse(text: str) -> Formula:
         The text is not a formula; the message shows it with the place marked.
     """
     if not isinstance(text, str):
-        raise FormulaError(f"A formula is a text such as 'y ~ x + (1 | g)'; got {text!r}.")
+        raise FormulaError(
+            "A formula, the first argument, is a text such as 'y ~ x + (1 | g)'; got "
+            f"{type(text).__name__}."
+        )
     text = "".join(" " if character.isspace() else character for character in text).rstrip()
     if not text.strip():
         raise FormulaError("The formula is empty; write for example 'y ~ x + (1 | g)'.")

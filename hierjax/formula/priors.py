@@ -110,6 +110,11 @@ def resolve(slots: Sequence[Slot], user: Mapping[str, Any] | None) -> tuple[Prio
     PriorError
         A name is no slot of this model, or a prior cannot serve its slot.
     """
+    if not isinstance(user or {}, Mapping):
+        raise PriorError(
+            "`priors` is a mapping from slot to prior, such as {'b': dist.Normal(0, 1)}; got "
+            f"{type(user).__name__}."
+        )
     user = dict(user or {})
     known = list(dict.fromkeys(name for slot in slots for chain in slot.chains for name in chain))
     for name in user:

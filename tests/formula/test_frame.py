@@ -197,7 +197,7 @@ def test_groups_keep_their_order(values, labels):
         ("y ~ x", GOOD, {"family": "poison"}, "FormulaError", "Did you mean `poisson`"),
         ("y ~ x", GOOD, {"family": None}, "FormulaError", "families are gaussian, student_t"),
         ("y ~ log(log)", GOOD.assign(log=GOOD.n + 1), {}, "FormulaError", "rename the column"),
-        (None, GOOD, {}, "FormulaError", "A formula is a text"),
+        (None, GOOD, {}, "FormulaError", "A formula, the first argument, is a text"),
     ],
 )
 def test_bad_input_is_named(text, frame, options, error, message):
