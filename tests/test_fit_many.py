@@ -205,6 +205,8 @@ def test_what_went_wrong_is_tried_again():
 def test_other_methods():
     found = hj.fit_many(model(), [known(0), known(1)], method="svi", progress=False)
     mean, covariance = models.known_variances_posterior(**known(1))
-    assert found.report()["k_hat"].notna().all()
+    report = found.report()
+    assert not (report["k_hat"] > 0.7).any()  # none at all where the guide is exact
+    assert (report["ess_bulk"] > 990).all()
     draws = found[1].draws["mu"]
     assert abs(draws.mean() - mean[0]) < 0.2 * covariance[0, 0] ** 0.5
