@@ -41,7 +41,7 @@ class Auto:
         return NUTS().program(fn, data)
 
 
-def first_choice(coordinates: Coordinates, prepared: Callable[[], Mapping[str, Any]]) -> Choice:
+def first_choice(coordinates: Coordinates, parameters: Callable[[], int]) -> Choice:
     """Choose the method to try first for a model in its coordinates.
 
     Importance sampling (`Laplace`) where group effects are integrated out, no others are left, and
@@ -51,15 +51,15 @@ def first_choice(coordinates: Coordinates, prepared: Callable[[], Mapping[str, A
     ----------
     coordinates
         How each effect is treated.
-    prepared
-        Returns the prepared data; only called where the number of parameters decides.
+    parameters
+        Returns how many are left to sample; only called where their number decides.
     """
     treatments = {treatment for _, treatment in coordinates.choices}
     if treatments - {INTEGRATED}:
         return Choice(NUTS(), "group effects are left to sample")
     if not treatments:
         return Choice(NUTS(), "no group effects are integrated out")
-    count = parameters_left(coordinates, prepared())
+    count = parameters()
     left_over = f"{count} {'parameter is' if count == 1 else 'parameters are'} left to sample"
     if count > MOST_PARAMETERS:
         return Choice(NUTS(), f"{left_over}, more than the {MOST_PARAMETERS} that importance "

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from hierjax import checks
-from hierjax.automatic import Auto, Choice, after_poor_weights, first_choice
+from hierjax.automatic import Auto, Choice, after_poor_weights, first_choice, parameters_left
 from hierjax.checkpoint import Checkpoint, data_digest, identity_of
 from hierjax.draws import FitInfo, Status
 from hierjax.errors import FitError, SettingsError
@@ -153,6 +153,12 @@ class _Task:
         identity = identity_of(self.model, {**settings, "dtype": self.dtype}, data)
         return Checkpoint.open(path, "fit", identity)
 
+    def parameters_of_importance_sampling(self) -> int:
+        """Count the parameters that it would have to sample."""
+        coordinates = self.problem.coordinates_for(Laplace())
+        data = prepared_data(coordinates, self.model.data, self.devices)
+        return parameters_left(coordinates, data)
+
     def fit(self, choice: Choice, before: Mapping[str, float] | None = None) -> Posterior:
         """Run one method; `before` are the seconds of what was tried first."""
         before = before or {}
@@ -188,10 +194,7 @@ class _Task:
 
 def _fit_automatically(task: _Task) -> Posterior:
     """Run the method chosen for the model, and NUTS where that fails."""
-    coordinates = task.problem.coordinates_for(Laplace())
-    choice = first_choice(
-        coordinates, lambda: prepared_data(coordinates, task.model.data, task.devices)
-    )
+    choice = first_choice(task.problem.coordinates, task.parameters_of_importance_sampling)
     if not isinstance(choice.method, Laplace):
         return task.fit(choice)
     k_hat = math.nan

@@ -6,7 +6,7 @@ import numpyro.distributions as dist
 import pytest
 
 import hierjax as hj
-from hierjax.automatic import Auto, first_choice
+from hierjax.automatic import Auto, first_choice, parameters_left
 from hierjax.draws import Status
 from hierjax.methods import as_method
 from hierjax.transforms.coordinates import choose_coordinates
@@ -68,7 +68,8 @@ CHOICES = {  # function, data, effects -> method, words of the reason
 def test_choice(case):
     fn, data, effects, method, words = CHOICES[case]
     coordinates = choose_coordinates(fn, data, effects)
-    choice = first_choice(coordinates, lambda: coordinates.prepare(data))
+    prepared = coordinates.prepare(data)
+    choice = first_choice(coordinates, lambda: parameters_left(coordinates, prepared))
     assert choice.method.name == method
     assert words in choice.reason
 
