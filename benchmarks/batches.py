@@ -25,24 +25,12 @@ import pandas as pd
 import hierjax as hj
 from benchmarks.first_fit import machine
 from benchmarks.tools import TOOLS
+from hierjax.bench.batches import bootstrap
 from hierjax.bench.problems import PROBLEMS
 from hierjax.bench.scalars import scalar_draws
 
 METHOD = hj.Laplace(draws=1000, points=500)
-COEFFICIENTS, SDS, CORRELATION, RESIDUAL = (251.4, 10.5), (24.7, 5.9), 0.07, 25.6
 WANTED = 400  # effective draws of every hyperparameter
-
-
-def bootstrap(count: int, seed: int = 0) -> np.ndarray:
-    """Responses (data set, row) of the design of sleepstudy at its REML estimates."""
-    table = hj.load_data("sleepstudy")
-    days = table["Days"].to_numpy(float)
-    group = np.unique(table["Subject"], return_inverse=True)[1]
-    covariance = np.outer(SDS, SDS) * np.array([[1.0, CORRELATION], [CORRELATION, 1.0]])
-    generator = np.random.default_rng(seed)
-    effects = generator.multivariate_normal(np.zeros(2), covariance, size=(count, group.max() + 1))
-    mean = COEFFICIENTS[0] + effects[:, group, 0] + (COEFFICIENTS[1] + effects[:, group, 1]) * days
-    return mean + RESIDUAL * generator.normal(size=mean.shape)
 
 
 def model() -> hj.Model:
