@@ -17,10 +17,10 @@ from hierjax.transforms.coordinates import EFFECTS, INTEGRATED, Coordinates, cho
 from tests.transforms.dense import conditional_of, joint, latents_of
 
 NOTHING = ("gamma_poisson", "topics", "nested_topics")  # no Gaussian effects
-NOT_GAUSSIAN = {
+NOT_GAUSSIAN = (
     *("binomial_groups", "basket_trial", "meta_arms", "item_response", "choice"),
     *("abundance", "n_mixture", "poststratification"),
-}
+)
 REFUSED = {
     **{(name, "integrate"): "not a quadratic function" for name in NOT_GAUSSIAN},
     **{(name, "integrate"): "nothing to integrate out" for name in NOTHING},
