@@ -1,5 +1,6 @@
 """Tables as the command line takes them: a file, or the name of a packaged data set."""
 
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,5 +38,5 @@ def read_table(source: str, text: Collection[str] = ()) -> "pd.DataFrame":
     options = {} if reader is pd.read_parquet else {"dtype": dict.fromkeys(text, str)}
     try:
         return reader(path, **options)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, EOFError, zlib.error) as error:
         raise FileError(f"{source}: cannot be read as a table ({error}).") from error

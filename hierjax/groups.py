@@ -52,7 +52,10 @@ def encode(values: Any) -> tuple[np.ndarray, tuple[Hashable, ...]]:
     >>> encode(["b", "a", "b"])
     (array([1, 0, 1], dtype=int32), ('a', 'b'))
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ColumnTypeError(f"Group labels must be one label a row ({error}).") from error
     if array.dtype.kind in "US" and isinstance(values, list | tuple):
         array = np.asarray(values, dtype=object)  # NumPy would turn [1, "a"] and None into text
     if array.ndim != 1:
