@@ -309,7 +309,8 @@ def test_reference_posteriors(name):
 
 def test_many_parameters_are_refused_with_the_remedy():
     def many():
-        numpyro.sample("x", dist.Normal(0.0, 1.0).expand([51]).to_event(1))
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([51]).to_event(1))
+        numpyro.sample("y", dist.StudentT(4.0, x.sum(), 1.0), obs=0.0)
 
     with pytest.raises(ModelError, match=r"51 parameters are left.*site 'x'.*method=\"nuts\""):
         hj.fit(hj.Model(many, {}), method="laplace", progress=False)
