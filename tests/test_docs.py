@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.docs_blocks import LANGUAGES, ROOT, TAGS, Runner, blocks_of, comparable, pages
+from tests.docs_blocks import IMAGES, LANGUAGES, ROOT, TAGS, Runner, blocks_of, comparable, pages
 
 PAGES = pages()
 QUICK_START = PAGES[0]
@@ -28,6 +28,8 @@ LONG = [
     pytest.param(page, marks=[pytest.mark.slow] if {page.parent.name, page.name} & {*SLOW} else [])
     for page in PAGES
 ]
+PICTURE = re.compile(r"images/([\w-]+\.png)")
+MEASURED = {"bench.png", "bench-batch.png"}  # drawn by `hierjax bench`
 SAVED_FIRST = "radon.nc"  # the posterior that the quick start saves and later pages load
 
 
@@ -48,6 +50,15 @@ def test_code_blocks_run_and_print_what_is_shown(page, runner):
         draws = block.note == "draws"
         shown, real = comparable(block.code, draws=draws), comparable(printed, draws=draws)
         assert shown == real, f"{block.place} shows what is not printed; see tests/docs_blocks.py"
+    for name in set(PICTURE.findall(page.read_text())) - MEASURED:
+        assert (runner.folder / name).exists(), f"no block of {name_of(page)} draws {name}"
+
+
+def test_no_picture_stands_for_another():
+    """Each picture is shown by a page, and no two are the same."""
+    pictures = {path.name: path.read_bytes() for path in IMAGES.glob("*.png")}
+    assert len(set(pictures.values())) == len(pictures)
+    assert set(pictures) == {name for page in PAGES for name in PICTURE.findall(page.read_text())}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
