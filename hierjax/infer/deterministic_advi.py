@@ -32,7 +32,8 @@ from hierjax import checks
 from hierjax.arguments import Arguments
 from hierjax.density import Arrays, Density, make_density, map_in_batches, starting_position
 from hierjax.draws import Draws, Status
-from hierjax.errors import ModelError, SettingsError
+from hierjax.errors import SettingsError
+from hierjax.infer.few import check_few
 from hierjax.infer.near import variances
 from hierjax.infer.program import Program
 from hierjax.infer.svi_guides import INITIAL_SCALE, MultivariateGuide
@@ -85,7 +86,7 @@ class DeterministicADVI:
     def program(self, fn: Callable[..., Any], data: Mapping[str, Any]) -> Program:
         """Bind the method to a model function."""
         density = make_density(fn, Arguments.of(data), dict(data))
-        _check_size(density)
+        check_few(density, "deterministic_advi", MOST_PARAMETERS, 'method="svi" or "nuts"')
         chunk = min(CHUNK, self.max_steps)
         chunks = -(-self.max_steps // chunk)
 
@@ -134,18 +135,6 @@ class _Run(NamedTuple):
     value: Array
     status: Array
     done: Array
-
-
-def _check_size(density: Density) -> None:
-    if density.size <= MOST_PARAMETERS:
-        return
-    largest = max(density.slots, key=lambda slot: slot.size)
-    raise ModelError(
-        f"{density.size:,} parameters are left, {largest.size:,} of them in site {largest.name!r}; "
-        f'method "deterministic_advi" solves equations in all of them at once and is for '
-        f'{MOST_PARAMETERS:,} at most. Use method="svi" or "nuts", or let group effects of a '
-        "Gaussian response be integrated out."
-    )
 
 
 def _begin(

@@ -33,7 +33,7 @@ from hierjax import checks
 from hierjax.arguments import Arguments
 from hierjax.density import Arrays, Density, constrain_all, make_density, map_in_batches
 from hierjax.draws import Draws, Status
-from hierjax.errors import ModelError
+from hierjax.infer.few import check_few
 from hierjax.infer.laplace_mode import (
     MOST_MOVES,
     Search,
@@ -118,7 +118,7 @@ class Laplace:
     def program(self, fn: Callable[..., Any], data: Mapping[str, Any]) -> Program:
         """Bind the method to a model function."""
         density = make_density(fn, Arguments.of(data), dict(data))
-        _check_size(density)
+        check_few(density, "laplace", MOST_PARAMETERS, 'method="nuts"')
         layout = _Layout.of(self, positive_elements(density, fn, data))
 
         def advance(run: "_Run", arrays: Arrays) -> tuple["_Run", None]:
@@ -181,17 +181,6 @@ class _Run(NamedTuple):
     effective: Array
     status: Array
     done: Array
-
-
-def _check_size(density: Density) -> None:
-    if density.size <= MOST_PARAMETERS:
-        return
-    largest = max(density.slots, key=lambda slot: slot.size)
-    raise ModelError(
-        f"{density.size} parameters are left to sample, {largest.size} of them in site "
-        f'{largest.name!r}; method "laplace" is for {MOST_PARAMETERS} at most. Use method="nuts", '
-        "or let group effects of a Gaussian response be integrated out."
-    )
 
 
 def _start(layout: _Layout, key: Array) -> _Run:

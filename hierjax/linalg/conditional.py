@@ -120,10 +120,7 @@ def _substitute(factorisation: Factorisation, noise: Noise | None, whitened: boo
     white_effects: list[Array] = []
     for position in reversed(range(len(structure.chain))):
         level = factorisation.levels[position]
-        ancestors = factorisation.statistics.ancestors[position]
-        residual = -from_rest(level.across, rest)
-        for link, index, above in zip(level.up, ancestors, effects, strict=True):
-            residual -= jnp.sum(link * take_groups(above, index)[:, None], 0)
+        residual = left_for(factorisation, position, rest, effects)
         shocks = None if noise is None else sigma * noise.levels[position]
         white_effects.insert(0, _level_white(level, residual, shocks))
         effects.insert(0, jnp.sum(level.scale * white_effects[0][None], 1))
@@ -140,6 +137,27 @@ def _substitute(factorisation: Factorisation, noise: Noise | None, whitened: boo
         for effect, mean in zip(placed.factors, means, strict=True)
     )
     return Effects(factors, placed.columns + origin)
+
+
+def left_for(factorisation: Factorisation, position: int, rest: Array, above: list[Array]) -> Array:
+    """Return what is left for a level of the chain to explain, (q, J).
+
+    Parameters
+    ----------
+    factorisation
+        From `factorise`.
+    position
+        Of the level in the chain.
+    rest
+        Effects of the dense rest, and -1 for the response.
+    above
+        Effects of the levels above, each (q, J), the next one first.
+    """
+    level, ancestors = factorisation.levels[position], factorisation.statistics.ancestors[position]
+    residual = -from_rest(level.across, rest)
+    for link, index, effects in zip(level.up, ancestors, above, strict=True):
+        residual -= jnp.sum(link * take_groups(effects, index)[:, None], 0)
+    return residual
 
 
 def _rest_white(factorisation: Factorisation, noise: Noise | None) -> Array:

@@ -4,10 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
-from hierjax.groups import take_groups
 from hierjax.linalg import blocks
-from hierjax.linalg.across import from_rest
-from hierjax.linalg.conditional import Effects, Noise
+from hierjax.linalg.conditional import Effects, Noise, left_for
 from hierjax.linalg.eliminate import Factorisation, Level
 from hierjax.linalg.prior import multiply_rest
 
@@ -31,10 +29,7 @@ def noise_of(factorisation: Factorisation, white: Effects) -> Noise:
     levels: list[Array] = []
     for position in reversed(range(len(structure.chain))):
         level = factorisation.levels[position]
-        ancestors = factorisation.statistics.ancestors[position]
-        residual = -from_rest(level.across, rest)
-        for link, index, above in zip(level.up, ancestors, effects, strict=True):
-            residual -= jnp.sum(link * take_groups(above, index)[:, None], 0)
+        residual = left_for(factorisation, position, rest, effects)
         own = sigma * white.factors[structure.chain[position]]
         levels.insert(0, _shocks(level, residual, own) / sigma)
         effects.insert(0, jnp.sum(level.scale * own[None], 1))
