@@ -53,6 +53,9 @@ class Draws:
     estimates
         Of a method that estimates a point: site name -> estimate and standard error, shape
         (2, *site shape); an error is NaN where there is none.
+    places
+        Of a method with independent draws: place of each along a path through the parameters, shape
+        (chain, draw), by which what is drawn given them is spread evenly; None afterwards.
     """
 
     sites: Mapping[str, Array | np.ndarray]
@@ -60,6 +63,7 @@ class Draws:
     status: Array | np.ndarray
     trace: Mapping[str, Array | np.ndarray] = dataclasses.field(default_factory=dict)
     estimates: Mapping[str, Array | np.ndarray] = dataclasses.field(default_factory=dict)
+    places: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)

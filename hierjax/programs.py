@@ -15,6 +15,7 @@ from hierjax.density import map_in_batches
 from hierjax.draws import STATUS_MESSAGE, Draws, Status
 from hierjax.errors import FitError, SettingsError
 from hierjax.infer.program import Method, Program
+from hierjax.low_discrepancy import Evenly
 from hierjax.model import Model
 from hierjax.pieces import Pieces
 from hierjax.progress import ProgressDisplay
@@ -207,14 +208,22 @@ def recovered(
 ) -> Draws:
     """Bring the sites that the coordinates removed back into every draw; pure."""
     if not coordinates.stages or coordinates.complete:
-        return draws
+        return dataclasses.replace(draws, places=None)
     shape = next(iter(draws.stats.values())).shape[:2]
     count = shape[0] * shape[1]
     flat = {name: value.reshape(count, *value.shape[2:]) for name, value in draws.sites.items()}
-    keys = jax.random.split(jax.random.fold_in(key, RECOVERY), count)
-    sites = map_in_batches(lambda each: coordinates.recover(each[0], each[1], data), (keys, flat))
+    shared = jax.random.fold_in(key, RECOVERY)
+    keys = jax.random.split(shared, count)
+    places = None if draws.places is None else draws.places.reshape(count)
+
+    def one(each: tuple[jax.Array, jax.Array | None, dict[str, jax.Array]]) -> dict[str, jax.Array]:
+        own, place, sites = each
+        randomness = own if place is None else Evenly(own, shared, place)
+        return coordinates.recover(randomness, sites, data)
+
+    sites = map_in_batches(one, (keys, places, flat))
     shaped = {name: value.reshape(*shape, *value.shape[1:]) for name, value in sites.items()}
-    return dataclasses.replace(draws, sites=shaped)
+    return dataclasses.replace(draws, sites=shaped, places=None)
 
 
 def site_names(model: Model) -> frozenset[str]:

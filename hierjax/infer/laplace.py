@@ -29,7 +29,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from hierjax import checks
+from hierjax import checks, low_discrepancy
 from hierjax.arguments import Arguments
 from hierjax.density import Arrays, Density, constrain_all, make_density, map_in_batches
 from hierjax.draws import Draws, Status
@@ -225,7 +225,7 @@ def _work(density: Density, layout: _Layout, run: _Run, arrays: Arrays) -> _Run:
     """One chunk: the search for the mode, or a round of points."""
     searching = run.chunk == 0
     shape = (layout.points, noise_columns(layout.size))
-    noise = jax.random.normal(run.keys[run.chunk], shape)
+    noise = low_discrepancy.normal(run.keys[run.chunk], *shape)
     places = draw(_of_round(run.proposals, run.chunk - 1), noise)
     steps = jnp.where(searching, SEARCH_BATCHES, layout.points // layout.batch)
 
@@ -366,15 +366,31 @@ def _smoothed(log_weight: Array) -> tuple[Array, Array]:
 
 
 def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> Draws:
-    """Resample points by their weights, in random order, and map them to sites."""
+    """Resample points by their weights along a curve through them; sites, in random order."""
     uniform = jax.random.uniform(run.keys[-1], (settings.draws + 1,))
-    places, size = _resampled(uniform[0], jnp.exp(run.log_weight), settings.draws)
-    places = places[jnp.argsort(uniform[1:])]
-    chosen, _ = position_of(run.scale, jnp.reshape(run.points, (-1, density.size))[places])
-    stats = {"log_weight": _log_weights(run)[places], "log_density": run.log_target.ravel()[places]}
+    points, weight = jnp.reshape(run.points, (-1, density.size)), jnp.exp(run.log_weight)
+    along = _along_curve(points, weight)
+    indices, size = _resampled(uniform[0], weight[along], settings.draws)
+    order = jnp.argsort(uniform[1:])
+    indices = along[indices][order]
+    chosen, _ = position_of(run.scale, points[indices])
+    stats = {
+        "log_weight": _log_weights(run)[indices],
+        "log_density": run.log_target.ravel()[indices],
+    }
     trace = {"k_hat": run.k_hat, "weight_ess": run.effective, "effective_draws": size[None]}
     stats, trace = jax.tree.map(lambda x: x[None], (stats, trace))
-    return Draws(constrain_all(density, chosen[None], arrays), stats, run.status[None], trace)
+    sites = constrain_all(density, chosen[None], arrays)
+    return Draws(sites, stats, run.status[None], trace, places=order[None])
+
+
+def _along_curve(points: Array, weight: Array) -> Array:
+    """Order of points (point, size) along a curve, neighbours of which are near each other."""
+    share = (weight / jnp.sum(weight))[:, None]
+    mean = jnp.sum(share * points, 0)
+    spread = jnp.sqrt(jnp.sum(share * (points - mean) ** 2, 0))
+    standard = (points - mean) / jnp.where(spread > 0, spread, 1.0)
+    return jnp.argsort(low_discrepancy.along_curve(jax.scipy.stats.norm.cdf(standard)))
 
 
 def _resampled(offset: Array, weight: Array, count: int) -> tuple[Array, Array]:

@@ -22,7 +22,7 @@ from jax import Array
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 
-DEGREES = 5  # of freedom
+DEGREES = 4  # of freedom, an even number
 WIDE_SHARE, WIDENING, FIRST_WIDENING = 0.2, 2.5, 3.0
 STEPS = 6  # of expectation-maximisation
 LEAST_SIZE = 10  # effective points a dimension that a fit is made from
@@ -46,7 +46,7 @@ def first_mixture(centre: Array, scale_tril: Array, components: int) -> Mixture:
 
 def noise_columns(size: int) -> int:
     """Return how many standard normal variables one point takes."""
-    return size + DEGREES + 1
+    return size + DEGREES // 2 + 1
 
 
 def draw(mixture: Mixture, noise: Array) -> Array:
@@ -58,7 +58,8 @@ def draw(mixture: Mixture, noise: Array) -> Array:
     offset = jax.scipy.stats.norm.cdf(noise[0, -1])
     ends = jnp.cumsum(jnp.exp(mixture.log_share))[:-1]
     component = jnp.sum((jnp.arange(count)[:, None] + offset) / count >= ends, axis=1)
-    chi_squared = jnp.sum(noise[:, size:-1] ** 2, axis=1, keepdims=True)
+    uniform = jax.scipy.stats.norm.cdf(noise[:, size:-1])
+    chi_squared = -2.0 * jnp.sum(jnp.log(uniform), axis=1, keepdims=True)
     member = component[:, None] == jnp.arange(len(mixture.mean))
     turned = jnp.einsum(
         "nc,cij,nj->ni", member.astype(noise.dtype), mixture.scale_tril, noise[:, :size]

@@ -10,6 +10,7 @@ from jax import Array
 from hierjax.effects import run_placed
 from hierjax.effects.place import run_outside
 from hierjax.linalg import Effects, Factorisation, conditional_draw
+from hierjax.low_discrepancy import Evenly, own_key
 from hierjax.transforms.laplace import Approximation
 from hierjax.transforms.prepared import ready
 from hierjax.transforms.quadrature import gauss_hermite
@@ -106,7 +107,7 @@ class Approximated:
         return {**placed.values, **latents}
 
     def recover(
-        self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
+        self, key: Array | Evenly, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Draw the effects, given the remaining sites; every site of the model."""
         if self.by_importance:
@@ -115,7 +116,8 @@ class Approximated:
             latents = {name: sites[name] for name in plan.latents}
             arrays = prepared.pop(APPROXIMATED)
             return self.placed(self.approximation.draw(key, latents, prepared, arrays), sites, data)
-        return self.placed(conditional_draw(self.conditional(sites, data), key), sites, data)
+        effects = conditional_draw(self.conditional(sites, data), own_key(key))
+        return self.placed(effects, sites, data)
 
     @property
     def _fn(self) -> Callable[..., Any]:

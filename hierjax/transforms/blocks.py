@@ -35,6 +35,7 @@ from hierjax.linalg.parts import (
     with_part,
 )
 from hierjax.linalg.shared import Sharing
+from hierjax.low_discrepancy import Evenly
 from hierjax.transforms.conjugate import Exact, exact_draw
 from hierjax.transforms.integrate import Integrated, placed_sites
 from hierjax.transforms.integrate_plan import Plan
@@ -85,7 +86,7 @@ class Jointly:
         """Return `data` with all that does not depend on sites summed up; a pure function."""
         return self.integrated.prepare(data)
 
-    def recover(self, key: Array, sites: Sites, data: Data) -> dict[str, Array]:
+    def recover(self, key: Array | Evenly, sites: Sites, data: Data) -> dict[str, Array]:
         """Draw the effects given one draw of the other latent sites; every site of the model."""
         return self.integrated.recover(key, sites, data)
 
@@ -204,7 +205,7 @@ class ByFactor:
         )
         return {**data, BY_FACTOR: _unless(rows.valid, parts)}
 
-    def recover(self, key: Array, sites: Sites, data: Data) -> dict[str, Array]:
+    def recover(self, key: Array | Evenly, sites: Sites, data: Data) -> dict[str, Array]:
         """Return the sites: the method brings all of them back itself."""
         del key, data
         return dict(sites)

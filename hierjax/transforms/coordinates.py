@@ -8,6 +8,7 @@ from jax import Array
 
 from hierjax import checks
 from hierjax.errors import ModelError, SettingsError
+from hierjax.low_discrepancy import Evenly
 from hierjax.trace import abstract_trace
 from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.integrate_plan import make_plan
@@ -35,7 +36,7 @@ class Stage(Protocol):
         ...
 
     def recover(
-        self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
+        self, key: Array | Evenly, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Return one draw of the sites before the transform from one after it."""
         ...
@@ -70,7 +71,7 @@ class Coordinates:
         return found
 
     def recover(
-        self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
+        self, key: Array | Evenly, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Return one draw of the original sites from one of the sampled ones; pure."""
         found, left = dict(sites), dict(data)

@@ -44,6 +44,7 @@ from hierjax.linalg import (
     log_likelihood_of,
     summarise,
 )
+from hierjax.low_discrepancy import Evenly, own_key
 from hierjax.trace import abstract_trace
 from hierjax.transforms.integrate_plan import Plan, make_plan
 from hierjax.transforms.placement import site_names
@@ -119,10 +120,11 @@ class Integrated:
         numpyro.factor(f"{plan.responses[0]}_integrated", log_density)
 
     def recover(
-        self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
+        self, key: Array | Evenly, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Draw the effects given one draw of the other latent sites; every site of the model."""
-        return self.placed(conditional_draw(self.conditional(sites, data), key), sites, data)
+        effects = conditional_draw(self.conditional(sites, data), own_key(key))
+        return self.placed(effects, sites, data)
 
     def taken(self, data: Mapping[str, Any]) -> tuple[str, ...]:
         """Names of the sites that are integrated out."""

@@ -22,6 +22,7 @@ from hierjax.effects.mode import Mode, find_mode, separates
 from hierjax.effects.values import some_latents
 from hierjax.errors import ModelError
 from hierjax.linalg import Effects
+from hierjax.low_discrepancy import Evenly
 from hierjax.trace import abstract_trace
 from hierjax.transforms.placement import Placement
 from hierjax.transforms.quadrature import (
@@ -162,7 +163,7 @@ class Approximation:
             value = quadrature(rows, design, plan.layout, mode, prepared.groups, grid)
         return value + jnp.where(mode.converged & prepared.valid, 0.0, jnp.nan), mode
 
-    def draw(self, key: Array, hyper: Values, data: Values, prepared: Prepared) -> Effects:
+    def draw(self, key: Array | Evenly, hyper: Values, data: Values, prepared: Prepared) -> Effects:
         """Draw the effects of each group given the rest, where there is quadrature."""
         assert prepared.groups is not None
         rows = rows_of(self.fn, self.plan, hyper, data)

@@ -29,6 +29,7 @@ from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.mode import Mode, predict
 from hierjax.groups import group_sum
 from hierjax.linalg import Effects, Noise, conditional_map
+from hierjax.low_discrepancy import Evenly, uniform
 from hierjax.transforms.rows import Rows
 
 MOST_EFFECTS = 2  # per group: nodes are a grid
@@ -112,7 +113,7 @@ def quadrature(
 
 
 def draw_effects(
-    key: Array, rows: Rows, design: Design, layout: Layout, mode: Mode, groups: Array
+    key: Array | Evenly, rows: Rows, design: Design, layout: Layout, mode: Mode, groups: Array
 ) -> Effects:
     """Draw the effects of each group from their conditional distribution, by importance.
 
@@ -125,14 +126,13 @@ def draw_effects(
     Parameters
     ----------
     key
-        Random key.
+        Random key, or where the randomness of one draw among many comes from.
     rows, design, layout, mode, groups
         As for `quadrature`.
     """
     factor, dtype = layout.structure.factors[0], design.start.dtype
-    of_shift, of_choice = jax.random.split(key)
-    least = jnp.finfo(dtype).eps
-    shift = jax.random.uniform(of_shift, (factor.effects, factor.groups), dtype, minval=least)
+    even = uniform(key, (factor.groups, factor.effects + 1)).astype(dtype).T
+    shift, choice = even[:-1], even[-1]
     nodes, log_proposal = _candidates(shift)
 
     def at(node: Array) -> tuple[Array, Array]:
@@ -141,7 +141,7 @@ def draw_effects(
 
     batch = min(max(1, ROWS_AT_ONCE // max(groups.size, 1)), CANDIDATES)
     candidates, log_densities = jax.lax.map(at, nodes, batch_size=batch)
-    chosen = _chosen(of_choice, log_densities - log_proposal)
+    chosen = _chosen(choice, log_densities - log_proposal)
     taken = jnp.take_along_axis(candidates, chosen[None, None], axis=0)[0]
     return Effects((taken,), jnp.zeros(0, dtype))
 
@@ -172,12 +172,11 @@ def _candidates(shift: Array) -> tuple[Array, Array]:
     return nodes, 2.0 * jnp.log(even)
 
 
-def _chosen(key: Array, log_weights: Array) -> Array:
+def _chosen(uniform: Array, log_weights: Array) -> Array:
     """Index of one of the first axis by weight, for each group; what is no number has none."""
     log_weights = jnp.where(jnp.isnan(log_weights), -jnp.inf, log_weights)
     sums = jnp.cumsum(jnp.exp(log_weights - jnp.max(log_weights, 0)), 0)
-    place = jax.random.uniform(key, sums.shape[1:], sums.dtype) * sums[-1]
-    return jnp.minimum(jnp.sum(sums <= place, 0), len(sums) - 1)
+    return jnp.minimum(jnp.sum(sums <= uniform * sums[-1], 0), len(sums) - 1)
 
 
 def _groupwise(

@@ -40,6 +40,7 @@ from hierjax.linalg import (
     factorise,
     zero_noise,
 )
+from hierjax.low_discrepancy import Evenly
 from hierjax.transforms.noncentre import NO_EFFECTS
 from hierjax.transforms.pilot import find_pilot, newton_step, row_indexes
 from hierjax.transforms.placement import Placement, site_names
@@ -110,7 +111,7 @@ class Recentred:
         return {**data, RECENTRED: prepared}
 
     def recover(
-        self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
+        self, key: Array | Evenly, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Return the sites: those recentred are deterministic sites already."""
         del key

@@ -24,6 +24,7 @@ from numpyro.distributions import biject_to, constraints
 from numpyro.infer.reparam import Reparam
 from numpyro.infer.util import potential_energy
 
+from hierjax.low_discrepancy import Evenly
 from hierjax.optimise import climb
 from hierjax.trace import ModelTrace
 
@@ -82,7 +83,7 @@ class Rescaled:
         return {**data, RESCALED: units}
 
     def recover(
-        self, key: Array, sites: Mapping[str, Any], data: Mapping[str, Any]
+        self, key: Array | Evenly, sites: Mapping[str, Any], data: Mapping[str, Any]
     ) -> dict[str, Array]:
         """Return the sites: those rescaled are deterministic sites already."""
         del key, data
