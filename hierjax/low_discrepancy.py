@@ -13,6 +13,7 @@ doi:10.1063/1.1751381.
 """
 
 import functools
+import importlib.resources
 from typing import NamedTuple
 
 import jax
@@ -82,7 +83,7 @@ def sobol(key: Array, places: Array, columns: int) -> Array:
     places
         Which points of the sequence, integers (n,).
     columns
-        Dimension of the cube.
+        Dimension of the cube, at most `MOST_COLUMNS`; the first ones are the same in all.
 
     Returns
     -------
@@ -92,8 +93,9 @@ def sobol(key: Array, places: Array, columns: int) -> Array:
     dtype = jnp.result_type(float)
     place = jnp.asarray(places, jnp.uint32)
     gray = place ^ (place >> 1)
-    directions = jnp.asarray(_directions(columns))
-    point = jnp.broadcast_to(jax.random.bits(key, (columns,), jnp.uint32), (len(place), columns))
+    directions = jnp.asarray(_directions()[:, :columns])
+    shift = jax.random.bits(key, (MOST_COLUMNS,), jnp.uint32)[:columns]
+    point = jnp.broadcast_to(shift, (len(place), columns))
     for digit in range(PLACES):
         is_set = ((gray >> digit) & 1).astype(bool)
         point ^= jnp.where(is_set[:, None], directions[digit], jnp.uint32(0))
@@ -102,20 +104,14 @@ def sobol(key: Array, places: Array, columns: int) -> Array:
 
 
 @functools.cache
-def _directions(columns: int) -> np.ndarray:
-    """Direction numbers (digit, columns).
+def _directions() -> np.ndarray:
+    """Direction numbers (digit, column), those of Joe and Kuo scrambled once.
 
-    In Gray order, point 2^(k+1) - 1 differs from point 0 by number k alone.
+    In Gray order, point 2^(k+1) - 1 differs from point 0 by number k alone. They are kept in a
+    file, made by SciPy, because importing `scipy.stats` takes longer than many a fit.
     """
-    from scipy.stats import qmc
-
-    def point(place: int) -> np.ndarray:
-        engine = qmc.Sobol(columns, scramble=True, bits=DIGITS, rng=np.random.default_rng(0))
-        engine.fast_forward(place) if place else None
-        return np.asarray(engine.random(1)[0] * 2.0**DIGITS, np.uint32)
-
-    first = point(0)
-    return np.stack([point(2 ** (digit + 1) - 1) ^ first for digit in range(PLACES)])
+    lines = importlib.resources.files("hierjax") / "sobol_directions.csv"
+    return np.loadtxt(lines.read_text().splitlines(), np.uint32, delimiter=",").T
 
 
 def along_curve(points: Array) -> Array:
