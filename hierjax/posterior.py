@@ -331,8 +331,9 @@ class Posterior:
 
     def __repr__(self) -> str:
         shape = next(iter(self.draws.values())).shape[:2]
+        noun = "chain" if shape[0] == 1 else "chains"
         return (
-            f"Posterior({self.model.name}: {len(self.draws)} sites, {shape[0]} chains x "
+            f"Posterior({self.model.name}: {len(self.draws)} sites, {shape[0]} {noun} x "
             f"{shape[1]} draws, {self.info.method})"
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 from hierjax.diagnostics import e_bfmi, pareto_k
 from hierjax.draws import STATUS_MESSAGE, FitInfo, Status
 from hierjax.model import Model
-from hierjax.summary_checks import Check, Diagnostics, Extreme, checks_of
+from hierjax.summary_checks import ONE_CHAIN, Check, Diagnostics, Extreme, checks_of
 from hierjax.summary_frame import (
     Draws,
     is_approximate,
@@ -54,7 +54,9 @@ def diagnose(model: Model, draws: Draws, stats: Draws, info: FitInfo) -> Diagnos
     if is_point(info):
         notes = point_notes(model, info)
         return dataclasses.replace(facts, checks=point_checks(info), notes=notes)
-    return dataclasses.replace(facts, checks=checks_of(facts, approximate=approximate))
+    checks = checks_of(facts, approximate=approximate)
+    alone = (ONE_CHAIN,) if num_chains == 1 and not approximate else ()
+    return dataclasses.replace(facts, checks=checks, notes=alone)
 
 
 def _unmoved(table: "pd.DataFrame") -> tuple[str, ...]:

@@ -24,6 +24,7 @@ LARGEST_K_HAT = 0.7
 SMALLEST_WEIGHT_ESS = 100
 SETTINGS = {"gibbs": "Gibbs"}  # method -> its settings, where they are not those of NUTS
 BETTER_METHOD = 'Use method="nuts" for the final answer, or a richer guide.'
+ONE_CHAIN = "There is one chain: nothing shows whether others would end elsewhere. Run 4 for the final answer."
 BETTER_THAN_POINTS = 'Use method="nuts", or more points, e.g. Laplace(points=4000, rounds=8).'
 
 
@@ -133,7 +134,7 @@ class Diagnostics:
     def _line(self) -> str:
         bad = [check for check in self.checks if not check.ok]
         if not bad:
-            converged = "converged, " if self.notes else ""
+            converged = "converged, " if self.method == "empirical_bayes" else ""
             found = ", ".join(f"{check.name} {check.found}" for check in self.checks[1:5])
             return f"Good: {converged}{found}."
         others = f" (Also: {', '.join(check.name for check in bad[1:])}.)" if bad[1:] else ""

@@ -306,6 +306,7 @@ def test_thresholds_count_chains():
     info = dataclasses.replace(INFO, status=(0,))
     found = summary.diagnose(radon_model(), draws, stats, info)
     assert all(check.ok for check in found.checks if "ESS" in check.name)
+    assert "There is one chain: " in found.verdict.splitlines()[-1]
     draws = {name: values[:, :20] for name, values in draws.items()}
     found = summary.diagnose(radon_model(), draws, {}, info)
     assert [check.name for check in found.checks if not check.ok][-2:] == ["bulk ESS", "tail ESS"]

@@ -61,6 +61,7 @@ from hierjax.infer.laplace_scale import (
     positive_elements,
     straight,
 )
+from hierjax.infer.laplace_weights import order_along_curve, resampled, smoothed
 from hierjax.infer.near import moments
 from hierjax.infer.program import Program
 
@@ -68,7 +69,6 @@ MOST_PARAMETERS = 50
 SMALLEST_BATCH = 128
 SEARCH_BATCHES = 2 * MOST_MOVES + 3  # the first one, and two more on the bent scale
 LARGEST_K_HAT = 0.7  # Vehtari et al. (2024)
-UNKNOWN_K_HAT = 10.0
 # Share of the points that are effective. Below the first more rounds are wanted. Below the second
 # the proposal does not follow the posterior: a funnel of which a part is missing can have a k-hat
 # of 0.5, but not many effective points.
@@ -303,8 +303,8 @@ def _end_round(layout: _Layout, run: _Run, places: Array, values: Array) -> _Run
         log_proposal=_log_proposals(run, places, current),
     )
     log_weight = _log_weights(run)
-    smoothed, k_hat = _smoothed(log_weight)
-    effective = jnp.exp(-logsumexp(2 * smoothed))
+    smooth, k_hat = smoothed(log_weight)
+    effective = jnp.exp(-logsumexp(2 * smooth))
     everything = jnp.reshape(run.points, (-1, layout.size))
     refitted = refit(everything, log_weight, layout.components)
     leaves = jax.tree.leaves(refitted)
@@ -320,7 +320,7 @@ def _end_round(layout: _Layout, run: _Run, places: Array, values: Array) -> _Run
     last = current + 1 >= layout.most_rounds
     return run._replace(
         proposals=_with_round(run.proposals, following, proposal),
-        log_weight=smoothed,
+        log_weight=smooth,
         k_hat=run.k_hat.at[current].set(k_hat),
         effective=run.effective.at[current].set(effective),
         status=jnp.where(covered, Status.OK, Status.POOR_WEIGHTS),
@@ -355,22 +355,12 @@ def _log_weights(run: _Run) -> Array:
     return jnp.ravel(jnp.where(found, log_weight, -jnp.inf))
 
 
-def _smoothed(log_weight: Array) -> tuple[Array, Array]:
-    """Pareto smoothed log weights that sum to one, and k-hat."""
-    from blackjax.diagnostics import psis_weights
-
-    smoothed, k_hat = psis_weights(log_weight)
-    usable = jnp.isfinite(logsumexp(smoothed)) & jnp.isfinite(k_hat)
-    plain = log_weight - logsumexp(log_weight)
-    return jnp.where(usable, smoothed, plain), jnp.where(jnp.isfinite(k_hat), k_hat, UNKNOWN_K_HAT)
-
-
 def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> Draws:
     """Resample points by their weights along a curve through them; sites, in random order."""
     uniform = jax.random.uniform(run.keys[-1], (settings.draws + 1,))
     points, weight = jnp.reshape(run.points, (-1, density.size)), jnp.exp(run.log_weight)
-    along = _along_curve(points, weight)
-    indices, size = _resampled(uniform[0], weight[along], settings.draws)
+    along = order_along_curve(points, weight)
+    indices, size = resampled(uniform[0], weight[along], settings.draws)
     order = jnp.argsort(uniform[1:])
     indices = along[indices][order]
     chosen, _ = position_of(run.scale, points[indices])
@@ -382,32 +372,6 @@ def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> D
     stats, trace = jax.tree.map(lambda x: x[None], (stats, trace))
     sites = constrain_all(density, chosen[None], arrays)
     return Draws(sites, stats, run.status[None], trace, places=order[None])
-
-
-def _along_curve(points: Array, weight: Array) -> Array:
-    """Order of points (point, size) along a curve, neighbours of which are near each other."""
-    share = (weight / jnp.sum(weight))[:, None]
-    mean = jnp.sum(share * points, 0)
-    spread = jnp.sqrt(jnp.sum(share * (points - mean) ** 2, 0))
-    standard = (points - mean) / jnp.where(spread > 0, spread, 1.0)
-    return jnp.argsort(low_discrepancy.along_curve(jax.scipy.stats.norm.cdf(standard)))
-
-
-def _resampled(offset: Array, weight: Array, count: int) -> tuple[Array, Array]:
-    """Systematic resampling: indices (count,), and what so many draws are worth.
-
-    A point is taken floor or ceil of count times its weight. The error of a mean has two parts, of
-    the weighted points, and of rounding its counts to integers:
-
-        1 / size = sum w^2 + sum f (1 - f) / count^2,    f the fractional part of count w.
-    """
-    ends = jnp.cumsum(weight)
-    places = (jnp.arange(count) + offset) / count * ends[-1]
-    indices = jnp.clip(jnp.searchsorted(ends, places, side="right"), 0, len(weight) - 1)
-    expected = count * weight / ends[-1]
-    part = expected - jnp.floor(expected)
-    error = jnp.sum((weight / ends[-1]) ** 2) + jnp.sum(part * (1.0 - part)) / count**2
-    return indices, 1.0 / error
 
 
 def _of_round(proposals: Mixture, index: Array) -> Mixture:
