@@ -8,8 +8,7 @@ References
 ----------
 Sobol' (1967), doi:10.1016/0041-5553(67)90144-9. Owen (1995), Randomly permuted (t, m, s)-nets and
 (t, s)-sequences. Joe and Kuo (2008), doi:10.1137/070709359. Gerber and Chopin (2015), Sequential
-quasi Monte Carlo, doi:10.1111/rssb.12104. Skilling (2004), Programming the Hilbert curve,
-doi:10.1063/1.1751381.
+quasi Monte Carlo, doi:10.1111/rssb.12104.
 """
 
 import functools
@@ -24,7 +23,7 @@ from jax import Array
 PLACES = 16  # binary digits of a place in the sequence: after so many points it starts again
 DIGITS = 32  # binary digits of a point
 MOST_COLUMNS = 64  # of the cube; further ones are independent
-CURVE_DIGITS = 30  # binary digits of a place along the curve
+PATH_DIGITS = 13  # binary digits of the cell of a point: as many cells as there are points, about
 
 
 class Evenly(NamedTuple):
@@ -96,9 +95,12 @@ def sobol(key: Array, places: Array, columns: int) -> Array:
     directions = jnp.asarray(_directions()[:, :columns])
     shift = jax.random.bits(key, (MOST_COLUMNS,), jnp.uint32)[:columns]
     point = jnp.broadcast_to(shift, (len(place), columns))
-    for digit in range(PLACES):
-        is_set = ((gray >> digit) & 1).astype(bool)
-        point ^= jnp.where(is_set[:, None], directions[digit], jnp.uint32(0))
+
+    def add(digit: Array, point: Array) -> Array:
+        is_set = (gray >> jnp.astype(digit, jnp.uint32)) & 1
+        return point ^ jnp.where(is_set[:, None] > 0, directions[digit], jnp.uint32(0))
+
+    point = jax.lax.fori_loop(0, PLACES, add, point)
     kept = min(DIGITS, jnp.finfo(dtype).nmant)
     return ((point >> (DIGITS - kept)).astype(dtype) + 0.5) / 2**kept
 
@@ -114,8 +116,11 @@ def _directions() -> np.ndarray:
     return np.loadtxt(lines.read_text().splitlines(), np.uint32, delimiter=",").T
 
 
-def along_curve(points: Array) -> Array:
-    """Place of each point along a Hilbert curve through the unit cube: near places, near points.
+def along_path(points: Array) -> Array:
+    """Place of each point along a path to and fro through the unit cube: near places, near points.
+
+    The cube is cut into slices, each slice into rods and so on; every other one is gone through
+    backwards.
 
     Parameters
     ----------
@@ -125,33 +130,14 @@ def along_curve(points: Array) -> Array:
     Returns
     -------
     Array
-        Unsigned integers (n,).
+        Numbers (n,), the lowest at the start of the path.
     """
-    columns = min(points.shape[1], CURVE_DIGITS)
-    digits = CURVE_DIGITS // columns
-    scaled = jnp.clip(points[:, :columns] * 2**digits, 0, 2**digits - 1)
-    axes = list(jnp.astype(scaled, jnp.uint32).T)
-    for digit in reversed(range(1, digits)):
-        _turn(axes, jnp.uint32(2**digit))
-    for column in range(1, columns):
-        axes[column] ^= axes[column - 1]
-    flips = jnp.zeros_like(axes[0])
-    for digit in reversed(range(1, digits)):
-        is_set = (axes[-1] & jnp.uint32(2**digit)) > 0
-        flips ^= jnp.where(is_set, jnp.uint32(2**digit - 1), jnp.uint32(0))
-    place = jnp.zeros_like(axes[0])
-    for digit in reversed(range(digits)):
-        for axis in axes:
-            place = (place << 1) | (((axis ^ flips) >> digit) & 1)
-    return place
-
-
-def _turn(axes: list[Array], bit: Array) -> None:
-    """Undo the rotation of the curve at one digit, in place (Skilling's transposed axes)."""
-    lower = bit - 1
-    for column, axis in enumerate(axes):
-        is_set = (axis & bit) > 0
-        swapped = jnp.where(is_set, jnp.uint32(0), (axes[0] ^ axis) & lower)
-        axes[0] = jnp.where(is_set, axes[0] ^ lower, axes[0] ^ swapped)
-        if column:
-            axes[column] = axis ^ swapped
+    columns = min(points.shape[1], PATH_DIGITS)
+    slices = 2 ** (PATH_DIGITS // columns)
+    place = jnp.zeros_like(points[:, 0])
+    for column in range(columns):
+        along = jnp.where(place % 2 == 1, 1.0 - points[:, column], points[:, column])
+        if column < columns - 1:
+            along = jnp.clip(jnp.floor(along * slices), 0, slices - 1)
+            place = place * slices + along
+    return place + along

@@ -24,7 +24,7 @@ LARGEST_K_HAT = 0.7
 SMALLEST_WEIGHT_ESS = 100
 SETTINGS = {"gibbs": "Gibbs"}  # method -> its settings, where they are not those of NUTS
 BETTER_METHOD = 'Use method="nuts" for the final answer, or a richer guide.'
-ONE_CHAIN = "There is one chain: nothing shows whether others would end elsewhere. Run 4 for the final answer."
+ONE_CHAIN = "There is one chain: nothing shows whether others would end elsewhere. Run four."
 BETTER_THAN_POINTS = 'Use method="nuts", or more points, e.g. Laplace(points=4000, rounds=8).'
 
 

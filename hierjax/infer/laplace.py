@@ -61,7 +61,7 @@ from hierjax.infer.laplace_scale import (
     positive_elements,
     straight,
 )
-from hierjax.infer.laplace_weights import order_along_curve, resampled, smoothed
+from hierjax.infer.laplace_weights import order_along_path, resampled, smoothed
 from hierjax.infer.near import moments
 from hierjax.infer.program import Program
 
@@ -356,12 +356,12 @@ def _log_weights(run: _Run) -> Array:
 
 
 def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> Draws:
-    """Resample points by their weights along a curve through them; sites, in random order."""
-    uniform = jax.random.uniform(run.keys[-1], (settings.draws + 1,))
+    """Resample points by their weights along a path through them; sites, in random order."""
     points, weight = jnp.reshape(run.points, (-1, density.size)), jnp.exp(run.log_weight)
-    along = order_along_curve(points, weight)
-    indices, size = resampled(uniform[0], weight[along], settings.draws)
-    order = jnp.argsort(uniform[1:])
+    along = order_along_path(points, weight)
+    offset = jax.random.uniform(run.keys[-1])
+    indices, size = resampled(offset, weight[along], settings.draws)
+    order = np.random.default_rng(0).permutation(settings.draws)  # the same one for every run
     indices = along[indices][order]
     chosen, _ = position_of(run.scale, points[indices])
     stats = {
@@ -371,7 +371,7 @@ def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> D
     trace = {"k_hat": run.k_hat, "weight_ess": run.effective, "effective_draws": size[None]}
     stats, trace = jax.tree.map(lambda x: x[None], (stats, trace))
     sites = constrain_all(density, chosen[None], arrays)
-    return Draws(sites, stats, run.status[None], trace, places=order[None])
+    return Draws(sites, stats, run.status[None], trace, places=jnp.asarray(order)[None])
 
 
 def _of_round(proposals: Mixture, index: Array) -> Mixture:

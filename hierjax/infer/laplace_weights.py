@@ -44,10 +44,10 @@ def resampled(offset: Array, weight: Array, count: int) -> tuple[Array, Array]:
     return indices, 1.0 / error
 
 
-def order_along_curve(points: Array, weight: Array) -> Array:
-    """Order of points (point, size) along a curve, neighbours of which are near each other."""
+def order_along_path(points: Array, weight: Array) -> Array:
+    """Order of points (point, size) along a path, neighbours of which are near each other."""
     share = (weight / jnp.sum(weight))[:, None]
     mean = jnp.sum(share * points, 0)
     spread = jnp.sqrt(jnp.sum(share * (points - mean) ** 2, 0))
     standard = (points - mean) / jnp.where(spread > 0, spread, 1.0)
-    return jnp.argsort(low_discrepancy.along_curve(jax.scipy.stats.norm.cdf(standard)))
+    return jnp.argsort(low_discrepancy.along_path(jax.scipy.stats.norm.cdf(standard)))

@@ -110,7 +110,9 @@ def many(y):
 
 
 def test_too_many_parameters_are_refused():
-    with pytest.raises(ModelError, match=r"2,000 parameters are left to sample, 2,000 of them in site 'x'"):
+    with pytest.raises(
+        ModelError, match=r"2,000 parameters are left to sample, 2,000 of them in site 'x'"
+    ):
         DeterministicADVI().program(many, {"y": np.zeros(3)})
 
 
