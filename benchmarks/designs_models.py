@@ -154,6 +154,15 @@ def sleepstudy() -> "hj.Model":
     )
 
 
+def sleepstudy_slopes() -> "hj.Model":
+    """Reaction times over days, both about their mean of the subject: slopes and no intercepts."""
+    frame = table("sleepstudy")
+    of_subjects = frame.groupby("Subject")[["Reaction", "Days"]].transform("mean")
+    return library().hierarchical_linear(
+        frame.Reaction - of_subjects.Reaction, frame.Days - of_subjects.Days, frame.Subject
+    )
+
+
 def rats() -> "hj.Model":
     """Weights of rats over days, independent intercepts and slopes."""
     import pandas as pd
@@ -270,3 +279,26 @@ def california_schools() -> "hj.Model":
         cells.rename(columns={"county": "area"}),
         {"meals": cells["meals"]},
     )
+
+
+def chapters(most: int) -> Any:
+    """Count the commonest words in the chapters of novels, a row a chapter of a novel."""
+    frame = table("austen")
+    common = frame.groupby("word")["count"].sum().nlargest(most).index
+    frame = frame[frame.word.isin(common)]
+    return frame.pivot_table(
+        index=["novel", "chapter"], columns="word", values="count", fill_value=0
+    )
+
+
+def topics() -> "hj.Model":
+    """Three topics of 60 words in the chapters of six novels."""
+    counts = chapters(60)
+    return library().topics(counts.to_numpy(), 3, vocabulary=list(counts.columns))
+
+
+def nested_topics() -> "hj.Model":
+    """Three topics of 60 words in the chapters of six novels, chapters around their novel."""
+    counts = chapters(60)
+    novels = counts.index.get_level_values("novel")
+    return library().nested_topics(counts.to_numpy(), novels, 3, vocabulary=list(counts.columns))
