@@ -199,9 +199,11 @@ def btheb() -> "hj.Model":
 
 
 def cheese() -> "hj.Model":
-    """Sales of retailers in markets."""
+    """Sales of retailers in markets, of markets with two retailers or more."""
     frame = table("cheese")
-    predictors = {"log price": np.log(frame.price), "display": frame.display}
+    frame = frame[frame.groupby("market").retailer.transform("nunique") > 1]
+    log_price = np.log(frame.price)
+    predictors = {"log price": log_price - log_price.mean(), "display": frame.display}
     return library().nested_slopes(np.log(frame.volume), predictors, frame.retailer, frame.market)
 
 

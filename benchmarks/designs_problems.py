@@ -209,13 +209,13 @@ PROBLEMS: dict[str, DesignProblem] = (
         for name, methods, length in (
             ("btheb", GAUSSIAN, (1000, 2000)),
             ("hsb82", GAUSSIAN, (700, 1000)),
-            ("cheese", GAUSSIAN, (700, 1000)),
+            ("cheese", GAUSSIAN, (500, 750)),
             ("california_schools", ANY, (1000, 2000)),
             ("dune", ANY, (1000, 1500)),
             ("verbagg_1pl", ANY, (700, 1000)),
             ("verbagg_2pl", ANY, (700, 1000)),
-            ("margarine", ("nuts", "svi"), (500, 750)),
-            ("salamanders", ANY, (500, 750)),
+            ("margarine", ("nuts", "svi"), (400, 600)),
+            ("salamanders", ANY, (400, 600)),
         )
     }
     | {
