@@ -53,7 +53,7 @@ def binomial_reference(
 def _on_grid(
     likelihood: np.ndarray, mu: tuple[float, float], sigma_prior: Any, mu_prior: Any
 ) -> Found:
-    grid, sigma = np.linspace(*mu, 241), np.exp(np.linspace(np.log(2e-4), np.log(8.0), 301))
+    grid, sigma = np.linspace(*mu, 121), np.exp(np.linspace(np.log(2e-4), np.log(8.0), 161))
     found = population(likelihood, mu_prior, sigma_prior, grid, sigma)
     return _exact(summarise(*found, grid, sigma))
 
