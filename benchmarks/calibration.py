@@ -156,6 +156,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", action="append", choices=list(CASES), help="only these")
     parser.add_argument("--method", action="append", help="only these")
+    parser.add_argument("--first", action="store_true", help="only the first method of each")
     parser.add_argument("--new", action="store_true", help="only those without a row")
     parser.add_argument("--table", action="store_true", help="write the page, no fits")
     return parser
@@ -168,8 +169,10 @@ def main() -> None:
     for name, case in CASES.items():
         if options.table or (options.case and name not in options.case):
             continue
-        for method in case.methods:
+        for place, method in enumerate(case.methods):
             if options.method and method not in options.method:
+                continue
+            if options.first and place:
                 continue
             if options.new and (name, method) in kept:
                 continue

@@ -93,7 +93,7 @@ class Around:
     together: Together
     first: str | Method
     methods: Mapping[str, str | Method]
-    simulations: int = 300
+    simulations: int = 200
     remark: str = "posterior of the real data in the place of the prior"
 
 

@@ -168,7 +168,7 @@ CASES: dict[str, Case] = {
         {"auto": "auto", "nuts": SHORT, "gibbs, conjugate": EXACT_SWEEPS},
     ),
     "anova": Case("anova", _example("anova"), {"auto": "auto", "gibbs, by factor": IN_TURN}),
-    "three_level": Case("three_level", _example("three_level"), {"auto": "auto", "gibbs": SWEEPS}),
+    "three_level": Case("three_level", _example("three_level"), {"auto": "auto"}),
     "varying_slopes": Case(
         "varying_slopes", _example("varying_slopes"), {"auto": "auto", "gibbs": SWEEPS}
     ),
@@ -177,16 +177,16 @@ CASES: dict[str, Case] = {
     "basket_trial": Case("basket_trial", _basket_trial, BOTH),
     "meta_arms": Case("meta_arms", _meta_arms, BOTH),
     "gamma_poisson": Case("gamma_poisson", _gamma_poisson, NUTS),
-    "item_response": Case("item_response", _item_response(1), NUTS, remark="one parameter an item"),
+    "item_response": Case("item_response", _item_response(1), NUTS, 200, remark="one parameter each"),
     "item_response, discriminating": Case(
-        "item_response", _item_response(2), NUTS, remark="two parameters an item"
+        "item_response", _item_response(2), NUTS, 200, remark="two parameters each"
     ),
-    "choice": Case("choice", _choice, NUTS),
-    "abundance": Case("abundance", _abundance, NUTS),
-    "n_mixture": Case("n_mixture", _n_mixture, NUTS, remark="one visit was not made"),
-    "poststratification": Case("poststratification", _example("poststratification"), NUTS),
-    "topics": Case("topics", _topics, NUTS, sites=(), retries=0, remark=ORDER),
+    "choice": Case("choice", _choice, NUTS, 200),
+    "abundance": Case("abundance", _abundance, NUTS, 200),
+    "n_mixture": Case("n_mixture", _n_mixture, NUTS, 200, remark="one visit was not made"),
+    "poststratification": Case("poststratification", _example("poststratification"), NUTS, 200),
+    "topics": Case("topics", _topics, NUTS, 200, sites=(), retries=0, remark=ORDER),
     "nested_topics": Case(
-        "nested_topics", _nested_topics, NUTS, sites=("closeness",), retries=0, remark=ORDER
+        "nested_topics", _nested_topics, NUTS, 200, sites=("closeness",), retries=0, remark=ORDER
     ),
 }  # fmt: skip
