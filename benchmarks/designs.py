@@ -97,7 +97,7 @@ def measure(name: str, method: str, seed: int = 0) -> Row:
     else:
         # Draws that were resampled by weight are worth as much as the weighted points.
         most = diagnostics.weight_ess if method == "laplace" else None
-        draws = scalars(model, problem.aligned(posterior.draws, expected))
+        draws = scalars(model, problem.comparable(posterior.draws, expected))
         compared = gaps(draws, expected, np.inf if most is None else most)
     worst = max(compared, key=lambda each: compared[each].sds)
     ratios = [gap.ratio for gap in compared.values()]

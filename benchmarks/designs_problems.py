@@ -69,8 +69,11 @@ class DesignProblem:
         """Name of the design."""
         return self.model().name
 
-    def aligned(self, draws: Draws, expected: Found) -> Draws:
-        """Bring topics into the order of the reference; other draws stay as they are."""
+    def comparable(self, draws: Draws, expected: Found) -> Draws:
+        """Bring topics into the order of the reference, and add the sds of variances."""
+        if "tau2" in draws:
+            roots = {"sd_between": draws["tau2"] ** 0.5, "sd_within": draws["sigma2"] ** 0.5}
+            return {**draws, **roots}
         if "topic_words" not in draws:
             return draws
         shape = draws["topic_words"].shape[2:]
@@ -166,7 +169,10 @@ PROBLEMS: dict[str, DesignProblem] = (
         ),
         "dyestuff": DesignProblem(
             models.dyestuff,
-            exact_file("bugs_dyes (theta~N(0,1e5), precisions Gamma(.001,.001))", {"theta": "mu"}),
+            exact_file(
+                "bugs_dyes (theta~N(0,1e5), precisions Gamma(.001,.001))",
+                {"theta": "mu", "var_within": "sigma2"},
+            ),
             "folder",
             ("laplace", "gibbs"),
             EXACT,
