@@ -177,9 +177,11 @@ CASES: dict[str, Case] = {
     "basket_trial": Case("basket_trial", _basket_trial, BOTH),
     "meta_arms": Case("meta_arms", _meta_arms, BOTH),
     "gamma_poisson": Case("gamma_poisson", _gamma_poisson, NUTS),
-    "item_response": Case("item_response", _item_response(1), NUTS, 200, remark="one parameter each"),
+    "item_response": Case(
+        "item_response", _item_response(1), NUTS, 200, remark="one parameter an item"
+    ),
     "item_response, discriminating": Case(
-        "item_response", _item_response(2), NUTS, 200, remark="two parameters each"
+        "item_response", _item_response(2), NUTS, 200, remark="two parameters an item"
     ),
     "choice": Case("choice", _choice, NUTS, 200),
     "abundance": Case("abundance", _abundance, NUTS, 200),
