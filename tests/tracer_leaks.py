@@ -2,7 +2,7 @@
 
     pytest -p tests.tracer_leaks tests/test_fit.py
 
-`hierjax.trace` keeps what it traces until it has read it, on purpose, and lets it go: not looked at.
+`hierjax.trace` keeps what it traces until it has read it, on purpose, and is not looked at.
 """
 
 import functools
