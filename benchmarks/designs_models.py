@@ -283,24 +283,21 @@ def california_schools() -> "hj.Model":
     )
 
 
-def chapters(most: int) -> Any:
-    """Count the commonest words in the chapters of novels, a row a chapter of a novel."""
-    frame = table("austen")
-    common = frame.groupby("word")["count"].sum().nlargest(most).index
-    frame = frame[frame.word.isin(common)]
-    return frame.pivot_table(
+def chapters() -> Any:
+    """Count the words of chapters of novels, a row a chapter of a novel."""
+    return table("austen").pivot_table(
         index=["novel", "chapter"], columns="word", values="count", fill_value=0
     )
 
 
 def topics() -> "hj.Model":
-    """Three topics of 60 words in the chapters of six novels."""
-    counts = chapters(60)
-    return library().topics(counts.to_numpy(), 3, vocabulary=list(counts.columns))
+    """Two topics of the chapters of six novels."""
+    counts = chapters()
+    return library().topics(counts.to_numpy(), 2, vocabulary=list(counts.columns))
 
 
 def nested_topics() -> "hj.Model":
-    """Three topics of 60 words in the chapters of six novels, chapters around their novel."""
-    counts = chapters(60)
+    """Two topics of the chapters of six novels, chapters around their novel."""
+    counts = chapters()
     novels = counts.index.get_level_values("novel")
-    return library().nested_topics(counts.to_numpy(), novels, 3, vocabulary=list(counts.columns))
+    return library().nested_topics(counts.to_numpy(), novels, 2, vocabulary=list(counts.columns))

@@ -214,26 +214,26 @@ PROBLEMS: dict[str, DesignProblem] = (
         name: DesignProblem(getattr(models, name), sampled(name), "NumPyro", methods, length=length)
         for name, methods, length in (
             ("btheb", GAUSSIAN, (1000, 2000)),
-            ("hsb82", GAUSSIAN, (700, 1000)),
-            ("cheese", GAUSSIAN, (500, 750)),
+            ("hsb82", GAUSSIAN, (400, 600)),
+            ("cheese", GAUSSIAN, (400, 500)),
             ("california_schools", ANY, (1000, 2000)),
             ("dune", ANY, (1000, 1500)),
             ("verbagg_1pl", ANY, (700, 1000)),
-            ("verbagg_2pl", ANY, (700, 1000)),
-            ("margarine", ("nuts", "svi"), (400, 600)),
-            ("salamanders", ANY, (400, 600)),
+            ("verbagg_2pl", ANY, (400, 600)),
+            ("margarine", ("nuts", "svi"), (300, 400)),
+            ("salamanders", ANY, (300, 400)),
         )
     }
     | {
         "topics": DesignProblem(
-            models.topics, sampled("topics"), "NumPy", ("svi",), length=(500, 1000)
+            models.topics, sampled("topics"), "NumPy", ("svi",), length=(300, 600)
         ),
         "nested_topics": DesignProblem(
             models.nested_topics,
             sampled("nested_topics"),
             "NumPy",
             ("svi_mean_field",),
-            length=(500, 1000),
+            length=(300, 600),
         ),
     }
 )

@@ -84,15 +84,12 @@ def _sweep(data: Any, state: Draw, generator: np.random.Generator) -> None:
     """Draw the topics of all words, then the words of topics and the shares of documents."""
     document, word = np.nonzero(data["y"])
     weight = state["shares"][document] * state["topic_words"][:, word].T
-    split = generator.multinomial(
+    split = np.zeros((*data["y"].shape, data["num_topics"]))
+    split[document, word] = generator.multinomial(
         data["y"][document, word], weight / weight.sum(1, keepdims=True)
-    ).astype(float)
-    of_words = np.zeros((data["num_vocabulary"], data["num_topics"]))
-    of_documents = np.zeros((len(data["y"]), data["num_topics"]))
-    np.add.at(of_words, word, split)
-    np.add.at(of_documents, document, split)
-    state["topic_words"] = _dirichlet(of_words.T + data["spread"], generator)
-    state["shares"] = _dirichlet(of_documents + _concentration(data, state), generator)
+    )
+    state["topic_words"] = _dirichlet(split.sum(0).T + data["spread"], generator)
+    state["shares"] = _dirichlet(split.sum(1) + _concentration(data, state), generator)
 
 
 def _dirichlet(concentration: np.ndarray, generator: np.random.Generator) -> np.ndarray:
