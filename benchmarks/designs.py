@@ -7,10 +7,12 @@
 
 Every fit has a process of its own, and rows are kept in `results/designs.jsonl`. The largest error
 is over all parameters that the reference has: of posterior means, in Monte Carlo standard errors of
-both sides and in posterior sds; of estimates (empirical Bayes against lme4), relative.
+both sides and in posterior sds; of estimates (empirical Bayes against lme4), relative. Beside it
+stands what the largest of so many gaps may be by chance, and the smallest and largest ratio of sds.
 
 References of last resort are 4 chains of NumPyro's own NUTS, on the same function with non-centred
-effects, kept with their Monte Carlo errors in `results/designs_reference.json`.
+effects (of topics: Gibbs sampling in NumPy), kept with their Monte Carlo errors in
+`results/designs_reference.json`.
 """
 
 import argparse
@@ -19,22 +21,28 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.designs_problems import PROBLEMS, SAMPLED, DesignProblem, Reference
-from benchmarks.effects import effective_sample_size, versions
+from benchmarks.designs_compare import beyond_chance, chance, estimate_gaps, gaps, scalars
+from benchmarks.designs_problems import PROBLEMS
+from benchmarks.effects import versions
 
 if TYPE_CHECKING:
     import hierjax as hj
 
 RESULTS = Path(__file__).parent / "results" / "designs.jsonl"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notes" / "designs.md"
-CHAINS, WARMUP, DRAWS = 4, 1000, 2000  # of the reference
+LARGEST_GAP = 0.1  # of exact methods, in sds, where it is more than chance
+LARGEST_RELATIVE = 1e-3  # of estimates
+# Of approximations: largest gap of a mean in sds, and what sds may be of the reference's.
+ALLOWED = {
+    "svi": (0.5, 0.5, 1.5),
+    "svi_mean_field": (0.5, 0.25, 1.5),
+    "deterministic_advi": (0.5, 0.5, 1.5),
+}
 NAN = float("nan")
 
 
@@ -54,49 +62,25 @@ class Row:
     rhat: float = NAN
     k_hat: float = NAN
     divergences: int = -1
+    verdict: str = ""
     source: str = ""
+    compared: int = 0
     gap_errors: float = NAN
     gap_sds: float = NAN
     worst: str = ""
+    sd_least: float = NAN
+    sd_most: float = NAN
+    mean_beyond: float = NAN
+    sd_beyond: float = NAN
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     error: str = ""
 
 
-def scalars(model: "hj.Model", draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every scalar of the sites that are not hidden, (chain, draw), by site and place."""
-    found = {}
-    for site, values in draws.items():
-        if model.blocks.get(site) == "hidden":
-            continue
-        for place in np.ndindex(values.shape[2:]):
-            label = ", ".join(map(str, place))
-            found[f"{site}[{label}]" if place else site] = values[(..., *place)]
-    return found
+def settings(method: str) -> Any:
+    """Return what a method's word stands for."""
+    import hierjax as hj
 
-
-def gaps(
-    found: Mapping[str, np.ndarray], expected: Mapping[str, Reference]
-) -> dict[str, tuple[float, float]]:
-    """Gap of every mean that the reference has, in combined standard errors and in sds."""
-    compared = {}
-    for name, reference in expected.items():
-        draws = found[name]
-        error = np.std(draws, ddof=1) / effective_sample_size(draws, "mean") ** 0.5
-        gap = abs(float(np.mean(draws)) - reference.mean)
-        compared[name] = (gap / float(np.hypot(error, reference.error)), gap / reference.sd)
-    return compared
-
-
-def estimate_gaps(
-    posterior: "hj.Posterior", expected: Mapping[str, Reference]
-) -> dict[str, tuple[float, float]]:
-    """Relative gap of every estimate; there are no standard errors of it."""
-    estimates = {name: values[0][None, None] for name, values in posterior.info.estimates.items()}
-    found = scalars(posterior.model, estimates)
-    return {
-        name: (NAN, abs(float(found[name].item()) - each.mean) / each.sd)
-        for name, each in expected.items()
-    }
+    return hj.SVI(guide="normal") if method == "svi_mean_field" else method
 
 
 def measure(name: str, method: str, seed: int = 0) -> Row:
@@ -105,16 +89,19 @@ def measure(name: str, method: str, seed: int = 0) -> Row:
 
     problem = PROBLEMS[name]
     model = problem.model()
-    posterior = hj.fit(model, method=method, seed=seed, progress=False)
+    posterior = hj.fit(model, method=settings(method), seed=seed, progress=False)
     diagnostics = posterior.diagnostics()
     expected = problem.reference()
     if method == "empirical_bayes":
         compared = estimate_gaps(posterior, expected)
     else:
-        compared = gaps(scalars(model, posterior.draws), expected)
-    worst = max(compared, key=lambda each: compared[each][1])
-    by_errors = max(compared.values(), key=lambda pair: pair[0])[0]
-    weighted = diagnostics.k_hat is not None
+        # Draws that were resampled by weight are worth as much as the weighted points.
+        most = diagnostics.weight_ess if method == "laplace" else None
+        draws = scalars(model, problem.comparable(posterior.draws, expected))
+        compared = gaps(draws, expected, np.inf if most is None else most)
+    worst = max(compared, key=lambda each: compared[each].sds)
+    ratios = [gap.ratio for gap in compared.values()]
+    by_mean, by_sd = beyond_chance(compared)
     chains = diagnostics.ess_bulk is not None
     return Row(
         problem=name,
@@ -127,14 +114,41 @@ def measure(name: str, method: str, seed: int = 0) -> Row:
         run_seconds=round(posterior.info.seconds["run"], 1),
         minimum_ess=_minimum_ess(diagnostics),
         rhat=round(float(diagnostics.rhat.value), 4) if chains else NAN,
-        k_hat=round(float(diagnostics.k_hat), 2) if weighted else NAN,
+        k_hat=NAN if diagnostics.k_hat is None else round(float(diagnostics.k_hat), 2),
         divergences=int(diagnostics.divergences),
+        verdict="" if diagnostics.ok else diagnostics.verdict.splitlines()[0],
         source=problem.source,
-        gap_errors=round(by_errors, 2),
-        gap_sds=float(f"{compared[worst][1]:.3g}"),
+        compared=len(compared),
+        gap_errors=round(max(gap.errors for gap in compared.values()), 2),
+        gap_sds=float(f"{compared[worst].sds:.3g}"),
         worst=worst,
+        sd_least=round(min(ratios), 3),
+        sd_most=round(max(ratios), 3),
+        mean_beyond=by_mean,
+        sd_beyond=by_sd,
         versions=versions(),
     )
+
+
+def complaints(row: Row) -> list[str]:
+    """Say what is wrong with a row, for its method; nothing if it is as it should be.
+
+    Exact methods: no gap of a mean or an sd that chance does not explain may be larger than a tenth
+    of an sd, and no diagnostic may complain. Approximations: see `ALLOWED`.
+    """
+    if row.error:
+        return [row.error]
+    if row.method == "empirical_bayes":
+        return [f"{row.worst} is off by {row.gap_sds}"] * (not row.gap_sds < LARGEST_RELATIVE)
+    if row.method in ALLOWED:
+        mean, least, most = ALLOWED[row.method]
+        wrong = [f"the mean of {row.worst} is {row.gap_sds} sds off"] * (not row.gap_sds < mean)
+        inside = least < row.sd_least and row.sd_most < most
+        return wrong + [f"sds are {row.sd_least} to {row.sd_most} of theirs"] * (not inside)
+    found = [row.verdict] * bool(row.verdict)
+    for what, gap in (("mean", row.mean_beyond), ("sd", row.sd_beyond)):
+        found += [f"a {what} is {gap:.3g} sds off, which is no chance"] * (not gap < LARGEST_GAP)
+    return found
 
 
 def _minimum_ess(diagnostics: Any) -> float:
@@ -151,51 +165,6 @@ def groups_text(model: "hj.Model") -> str:
     effects = [site for site, block in model.blocks.items() if block == "effect"]
     plates = dict.fromkeys(trace.sites[site].plates[0] for site in effects)
     return ", ".join(f"{trace.plates[plate].size} {plate}" for plate in plates)
-
-
-def sample_reference(problem: DesignProblem, seed: int = 1) -> dict[str, Any]:
-    """Long chains of NumPyro's NUTS with non-centred effects, one after another."""
-    import jax
-    from numpyro.infer import MCMC, NUTS
-
-    from hierjax.transforms.noncentre import noncentre
-
-    model = problem.model()
-    fn = noncentre(model.fn, model.data)[0]
-    started = time.process_time()
-    with jax.enable_x64(True):
-        kernel = NUTS(fn, target_accept_prob=0.9)
-        mcmc = MCMC(
-            kernel, num_warmup=WARMUP, num_samples=DRAWS, num_chains=CHAINS,
-            chain_method="sequential", progress_bar=False,
-        )  # fmt: skip
-        mcmc.run(jax.random.key(seed), extra_fields=("diverging",), **model.data)
-        draws = {name: np.asarray(v) for name, v in mcmc.get_samples(group_by_chain=True).items()}
-        diverging = int(mcmc.get_extra_fields()["diverging"].sum())
-    wanted = {site: draws[site] for site in model.blocks if model.blocks[site] != "hidden"}
-    found = {}
-    sizes = []
-    for name, values in scalars(model, wanted).items():
-        sizes.append(effective_sample_size(values, "bulk"))
-        error = float(np.std(values, ddof=1) / effective_sample_size(values, "mean") ** 0.5)
-        found[name] = [float(f"{x:.7g}") for x in (np.mean(values), np.std(values, ddof=1), error)]
-    return {
-        "sampler": f"NumPyro NUTS, non-centred, {CHAINS} chains, {WARMUP} + {DRAWS}, target 0.9",
-        "minimum_ess": round(min(sizes)),
-        "divergences": diverging,
-        "cpu_seconds": round(time.process_time() - started),
-        "versions": versions(),
-        "parameters": found,
-    }
-
-
-def keep_reference(name: str) -> None:
-    """Sample a reference and put it into the file, in place of the one that is there."""
-    kept = json.loads(SAMPLED.read_text()) if SAMPLED.exists() else {}
-    kept[name] = sample_reference(PROBLEMS[name])
-    ordered = {each: kept[each] for each in PROBLEMS if each in kept}
-    lines = [f"{json.dumps(each)}: {json.dumps(row)}" for each, row in ordered.items()]
-    SAMPLED.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def run_apart(name: str, method: str, limit: float) -> Row:
@@ -236,28 +205,30 @@ def table(rows: list[Row]) -> str:
     """Return the rows as a Markdown table."""
     header = (
         "| design | data | method | rows | groups | compile, run, s | min ESS | R-hat or k-hat "
-        "| divergences | reference | largest error of a mean: MCSE, sd |"
+        "| divergences | reference | parameters | largest error of a mean: MCSE (chance), sd "
+        "| sds, of theirs |"
     )
-    return "\n".join(
-        [header, "|---|---|---|---:|---|---:|---:|---:|---:|---|---:|", *map(_line, rows)]
-    )
+    rule = "|---|---|---|---:|---|---:|---:|---:|---:|---|---:|---:|---:|"
+    return "\n".join([header, rule, *map(_line, rows)])
 
 
 def _line(row: Row) -> str:
     if row.error:
         error = row.error.replace("|", "\\|")
-        return f"| | {row.problem} | {row.method} | failed: {error} |" + " |" * 7
+        return f"| | {row.problem} | {row.method} | failed: {error} |" + " |" * 9
     trust = "-" if np.isnan(row.rhat) else f"{row.rhat:.3f}"
     trust = trust if np.isnan(row.k_hat) else f"k {row.k_hat:.2f}"
     size = "-" if np.isnan(row.minimum_ess) else f"{row.minimum_ess:,.0f}"
-    gap = f"{row.gap_errors:.1f}, {row.gap_sds:.3f} ({row.worst})"
-    if np.isnan(row.gap_errors):
-        gap = f"{row.gap_sds:.0e} of its size ({row.worst})"
+    of_chance = f"{row.gap_errors:.1f} ({chance(row.compared):.1f})"
+    gap = f"{of_chance}, {row.gap_sds:.3f} ({row.worst})"
+    sds = f"{row.sd_least:.2f} to {row.sd_most:.2f}"
+    if row.method == "empirical_bayes":
+        gap, sds = f"{row.gap_sds:.0e} of its size ({row.worst})", "-"
     divergences = "-" if row.method != "nuts" else str(row.divergences)
     return (
         f"| {row.design} | {row.problem} | {row.method} | {row.rows:,} | {row.groups} "
         f"| {row.compile_seconds:.0f}, {row.run_seconds:.1f} | {size} | {trust} "
-        f"| {divergences} | {row.source} | {gap} |"
+        f"| {divergences} | {row.source} | {row.compared} | {gap} | {sds} |"
     )
 
 
@@ -291,15 +262,16 @@ def main() -> None:
         if options.table or (options.problem and name not in options.problem):
             continue
         if options.reference:
-            if problem.source == "NumPyro":
-                keep_reference(name)
-                print(name, flush=True)
+            if problem.source in ("NumPyro", "NumPy"):
+                from benchmarks.designs_sampling import keep_reference
+
+                print(keep_reference(name), flush=True)
             continue
         for method in problem.methods:
             if not options.method or method in options.method:
                 row = run_apart(name, method, options.limit)
                 keep_row(row)
-                print(_line(row), flush=True)
+                print(_line(row), *complaints(row), flush=True)
     if PAGE.exists() and not options.reference:
         write_page()
 

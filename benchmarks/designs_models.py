@@ -154,6 +154,15 @@ def sleepstudy() -> "hj.Model":
     )
 
 
+def sleepstudy_slopes() -> "hj.Model":
+    """Reaction times over days, both about their mean of the subject: slopes and no intercepts."""
+    frame = table("sleepstudy")
+    of_subjects = frame.groupby("Subject")[["Reaction", "Days"]].transform("mean")
+    return library().hierarchical_linear(
+        frame.Reaction - of_subjects.Reaction, frame.Days - of_subjects.Days, frame.Subject
+    )
+
+
 def rats() -> "hj.Model":
     """Weights of rats over days, independent intercepts and slopes."""
     import pandas as pd
@@ -190,9 +199,11 @@ def btheb() -> "hj.Model":
 
 
 def cheese() -> "hj.Model":
-    """Sales of retailers in markets."""
+    """Sales of retailers in markets, of markets with two retailers or more."""
     frame = table("cheese")
-    predictors = {"log price": np.log(frame.price), "display": frame.display}
+    frame = frame[frame.groupby("market").retailer.transform("nunique") > 1]
+    log_price = np.log(frame.price)
+    predictors = {"log price": log_price - log_price.mean(), "display": frame.display}
     return library().nested_slopes(np.log(frame.volume), predictors, frame.retailer, frame.market)
 
 
@@ -270,3 +281,23 @@ def california_schools() -> "hj.Model":
         cells.rename(columns={"county": "area"}),
         {"meals": cells["meals"]},
     )
+
+
+def chapters() -> Any:
+    """Count the words of chapters of novels, a row a chapter of a novel."""
+    return table("austen").pivot_table(
+        index=["novel", "chapter"], columns="word", values="count", fill_value=0
+    )
+
+
+def topics() -> "hj.Model":
+    """Two topics of the chapters of six novels."""
+    counts = chapters()
+    return library().topics(counts.to_numpy(), 2, vocabulary=list(counts.columns))
+
+
+def nested_topics() -> "hj.Model":
+    """Two topics of the chapters of six novels, chapters around their novel."""
+    counts = chapters()
+    novels = counts.index.get_level_values("novel")
+    return library().nested_topics(counts.to_numpy(), novels, 2, vocabulary=list(counts.columns))

@@ -5,8 +5,8 @@ and sigma the groups are independent, so all integrals are over one variable; mu
 grid. Counts of two arms are brought to this form by integrating each study's baseline first.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special, stats
@@ -112,3 +112,51 @@ def arms_likelihood(
         columns.append(special.logsumexp(log, axis=0))
     table = np.stack(columns, axis=1)
     return np.exp(table - table.max(0))
+
+
+def slopes(data: Mapping[str, Any]) -> dict[str, Moments]:
+    """Moments of gamma, tau, sigma and beta[0], ... of a slope for every group, none intercepts.
+
+    Given tau and sigma all is normal: a group's least squares slope is N(beta_i, sigma^2 / S_i),
+    S_i its sum of squares of x, so N(gamma, tau^2 + sigma^2 / S_i) with beta_i integrated out, and
+    gamma is integrated out of that. The two sds are on a grid.
+    """
+    y, x, group, number = (data[name] for name in ("y", "x", "group", "num_groups"))
+    squares = np.bincount(group, x**2, number)
+    fitted = np.bincount(group, x * y, number) / squares
+    left = float(np.sum((y - fitted[group] * x) ** 2))
+    tau = 5.0 * data["tau_sd"] * (np.arange(600) + 0.5)[:, None, None] / 600
+    middle = (left / (len(y) - number)) ** 0.5
+    sigma = middle * np.linspace(0.4, 2.5, 301)[:, None]
+    noise = sigma**2 / squares
+    variance = tau**2 + noise
+    prior = 1.0 / data["gamma_sd"] ** 2
+    precision = prior + np.sum(1.0 / variance, -1)
+    gamma = (prior * data["gamma_mean"] + np.sum(fitted / variance, -1)) / precision
+    log_weight = (
+        -0.5 * np.sum(np.log(variance) + fitted**2 / variance, -1)
+        + 0.5 * precision * gamma**2
+        - 0.5 * np.log(precision)
+        - (len(y) - number) * np.log(sigma[:, 0])
+        - 0.5 * left / sigma[:, 0] ** 2
+        + stats.halfnorm.logpdf(tau[..., 0], scale=data["tau_sd"])
+        + stats.halfnorm.logpdf(sigma[:, 0], scale=data["sigma_sd"])
+    )
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+
+    def moments(mean: np.ndarray, spread: Any = 0.0) -> Moments:
+        first = float(np.sum(weight * mean))
+        return Moments(first, float(np.sum(weight * (spread + (mean - first) ** 2))) ** 0.5)
+
+    found = {
+        "gamma": moments(gamma, 1.0 / precision),
+        "tau": moments(np.broadcast_to(tau[..., 0], weight.shape)),
+        "sigma": moments(np.broadcast_to(sigma[:, 0], weight.shape)),
+    }
+    share = noise / variance  # of gamma in a slope
+    for j in range(number):
+        part = share[..., j]
+        mean = part * gamma + (1.0 - part) * fitted[j]
+        found[f"beta[{j}]"] = moments(mean, part * tau[..., 0] ** 2 + part**2 / precision)
+    return found

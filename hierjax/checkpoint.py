@@ -81,7 +81,7 @@ class Checkpoint:
         Raises
         ------
         FileError
-            The file was cut short or changed.
+            The file was cut short or changed, or holds other things than arrays of numbers.
         """
         path = self.folder / name
         if not path.exists():
@@ -93,7 +93,10 @@ class Checkpoint:
                 f"{path}: is damaged: its bytes do not have the checksum that they were saved "
                 "with. Delete this file, and what was in it is computed again."
             )
-        return _unpacked(content)
+        try:
+            return _unpacked(content)
+        except ValueError as error:  # pickled objects, which are never made
+            raise FileError(f"{path}: is no piece that hierjax saved ({error}).") from error
 
     def save(self, name: str, arrays: Arrays) -> None:
         """Write a finished piece, whole or not at all."""

@@ -77,7 +77,8 @@ def fit_many(
         do not depend on it.
     budget
         Most bytes that one program may take on the device; models that need more for a data set are
-        fitted one data set at a time.
+        fitted one data set at a time. Where memory runs out nevertheless, a warning says so and
+        half as many data sets are taken at a time, whose draws differ by rounding errors.
     retries
         Runs with more careful settings (longer warm-up, smaller steps) for data sets whose first
         went wrong: a chain that did not finish, R-hat above 1.05, more than 1% divergences.

@@ -9,6 +9,7 @@ from jax import numpy as jnp
 
 import hierjax as hj
 
+pytestmark = pytest.mark.faults
 FRAME = pd.DataFrame(
     {
         "y": np.arange(12.0),

@@ -18,6 +18,7 @@ from hierjax.infer import nuts
 from hierjax.programs import PROGRAMS
 from tests import models
 
+pytestmark = pytest.mark.faults
 MODEL = hj.Model(models.known_variances, models.known_variances_data(0), name="known")
 SETTINGS = hj.NUTS(chains=2, warmup=60, draws=60)
 

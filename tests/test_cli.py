@@ -229,6 +229,7 @@ def test_priors_are_read(monkeypatch, capsys):
     assert "InverseGamma(2, 1)" in "".join(rows.values())
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("prior", "message"),
     [

@@ -20,6 +20,7 @@ from tests import models
 from tests.batch.cases import ragged as some_of_each
 from tests.batch.cases import rows_data, varying_intercepts
 
+pytestmark = pytest.mark.faults
 MANY = settings(max_examples=200, deadline=None)
 FEW = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

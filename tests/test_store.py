@@ -172,6 +172,7 @@ def test_log_joint_is_the_density_of_the_model():
 # -- files that must be refused -------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_every_flipped_bit_is_found(saved):
     whole = saved.read_bytes()
     model = schools()[0]
@@ -186,6 +187,7 @@ def test_every_flipped_bit_is_found(saved):
     store.load(saved, model)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
 def test_a_file_cut_short_is_refused(saved, kept):
     whole = saved.read_bytes()
@@ -195,6 +197,7 @@ def test_a_file_cut_short_is_refused(saved, kept):
         store.load(saved, schools()[0])
 
 
+@pytest.mark.faults
 def test_files_of_other_kinds_are_refused(tmp_path, saved):
     text = tmp_path / "summary.csv"
     text.write_text("a,b\n")
@@ -225,6 +228,7 @@ def tampered(path, change):
     store_file.write_sealed(path, tree.to_netcdf(engine="h5netcdf"))
 
 
+@pytest.mark.faults
 def test_a_newer_format_is_refused(saved):
     def newer(tree, header):
         header["format"] = 2
@@ -235,6 +239,7 @@ def test_a_newer_format_is_refused(saved):
         store.load(saved, schools()[0])
 
 
+@pytest.mark.faults
 def test_one_changed_draw_is_refused_with_both_numbers(saved):
     tampered(saved, lambda tree, header: None)
     store.load(saved, schools()[0])  # writing again changes nothing by itself
@@ -248,6 +253,7 @@ def test_one_changed_draw_is_refused_with_both_numbers(saved):
         store.load(saved, schools()[0])
 
 
+@pytest.mark.faults
 def test_other_data_are_refused(saved):
     other, _, _ = schools(y=SCHOOLS["y"] + 1e-3)
     with pytest.raises(FileError, match=r"draws are not of this model with these data"):
@@ -259,16 +265,19 @@ def other_model(y, sigma):
     numpyro.sample("y", dist.Normal(level, jnp.asarray(sigma)).to_event(1), obs=y)
 
 
+@pytest.mark.faults
 def test_another_model_is_refused(saved):
     with pytest.raises(FileError, match=r"another model \('eight_schools'\).*\['level'\]"):
         store.load(saved, Model(other_model, SCHOOLS))
 
 
+@pytest.mark.faults
 def test_a_python_model_must_be_given(saved):
     with pytest.raises(FileError, match=r"Python model 'eight_schools'.*model=\.\.\."):
         store.load(saved)
 
 
+@pytest.mark.faults
 def test_draws_without_all_sites_have_no_proof_and_still_load(tmp_path):
     model, draws, stats = schools()
     del draws["theta"]
@@ -287,6 +296,7 @@ def target(tmp_path):
     return path
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("place", ["fsync", "replace"])
 def test_a_full_disk_leaves_the_older_file(target, monkeypatch, place):
     def full(*arguments):
@@ -299,6 +309,7 @@ def test_a_full_disk_leaves_the_older_file(target, monkeypatch, place):
     assert list(target.parent.iterdir()) == [target]
 
 
+@pytest.mark.faults
 def test_an_interrupt_leaves_the_older_file(target, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
@@ -310,6 +321,7 @@ def test_an_interrupt_leaves_the_older_file(target, monkeypatch):
     assert list(target.parent.iterdir()) == [target]
 
 
+@pytest.mark.faults
 def test_a_real_limit_on_file_size_leaves_the_older_file(target):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
@@ -334,6 +346,7 @@ store_file.write_sealed(Path(sys.argv[1]), bytes(100_000))
 """
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("place", ["fsync", "replace"])
 def test_a_killed_process_leaves_the_older_file(target, place):
     command = [sys.executable, "-c", KILLED, str(target), place]
@@ -346,6 +359,7 @@ def test_a_killed_process_leaves_the_older_file(target, place):
     assert target.read_bytes().startswith(b"newer")
 
 
+@pytest.mark.faults
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileError, match="No such file or directory"):
         store_file.write_sealed(tmp_path / "missing" / "posterior.nc", b"new")

@@ -10,6 +10,7 @@ import numpy as np
 
 from hierjax.batch.chunks import Chunk, Spec, run_chunk
 from hierjax.batch.devices import is_mine
+from hierjax.batch.memory import with_fewer_lanes
 from hierjax.errors import HierjaxError
 from hierjax.threads import single_threaded_blas
 
@@ -41,8 +42,16 @@ class Job:
 
     def run(self, report: Report = lambda _: None) -> Chunk:
         """Fit the data sets of the chunk."""
+        return self.run_within_memory(report)[0]
+
+    def run_within_memory(self, report: Report = lambda _: None) -> tuple[Chunk, int]:
+        """Fit the data sets, and return also how many at a time there was memory for."""
+
+        def run(lanes: int) -> Chunk:
+            return run_chunk(self.spec, self.arrays, self.keys, lanes=lanes, report=report)
+
         with jax.enable_x64(self.double), single_threaded_blas():
-            return run_chunk(self.spec, self.arrays, self.keys, lanes=self.lanes, report=report)
+            return with_fewer_lanes(run, self.lanes)
 
 
 def work_off(
@@ -66,9 +75,11 @@ def work_off(
 
 
 def _here(jobs: Mapping[int, Job], report: Report) -> Iterator[tuple[int, Chunk]]:
-    finished = 0
-    for number, job in jobs.items():
-        yield number, job.run(lambda n, done=finished: report(done + n))
+    finished, lanes = 0, None
+    for number, given in jobs.items():
+        job = given if lanes is None else dataclasses.replace(given, lanes=min(given.lanes, lanes))
+        chunk, lanes = job.run_within_memory(lambda n, done=finished: report(done + n))
+        yield number, chunk
         finished += job.size
 
 

@@ -15,6 +15,7 @@ from hierjax.batch.chunks import LANES
 from hierjax.errors import FileError
 from tests import models
 
+pytestmark = pytest.mark.faults
 SHORT = hj.NUTS(chains=2, warmup=40, draws=40)
 DATASETS = [models.known_variances_data(seed) for seed in range(5)]
 

@@ -11,6 +11,7 @@ from hierjax.batch.chunks import LANES
 from hierjax.errors import SettingsError
 from tests import models
 
+pytestmark = pytest.mark.faults
 SHORT = hj.NUTS(chains=2, warmup=60, draws=60)
 DATASETS = [models.known_variances_data(seed) for seed in range(5)]
 

@@ -1,6 +1,7 @@
 """Formulas put together at random: each builds a model or is refused by an error of ours."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from hierjax.formula import formula
 from hierjax.formula.families import FAMILIES as FAMILY_TABLE
 from hierjax.model import Model
 
+pytestmark = pytest.mark.faults
 RNG = np.random.default_rng(11)
 FRAME = {
     "y": RNG.normal(size=24),

@@ -217,6 +217,7 @@ ATTACKS = [
 ]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize(
     "frame", ["y ~ {}", "{} ~ x", "y ~ ({} | g)", "y ~ offset({})", "y | se({}) ~ x"]
@@ -235,6 +236,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.faults
 @settings(max_examples=400, deadline=None)
 @given(st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=30))
 def test_any_text_is_read_or_refused(text):
@@ -244,6 +246,7 @@ def test_any_text_is_read_or_refused(text):
         pass
 
 
+@pytest.mark.faults
 @settings(max_examples=150, deadline=None)
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_any_right_hand_side_is_read_or_refused(text):
@@ -253,6 +256,7 @@ def test_any_right_hand_side_is_read_or_refused(text):
         pass
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "text",
     [
