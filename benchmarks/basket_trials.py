@@ -132,6 +132,33 @@ def fit(distinct: np.ndarray, draws: int, points: int, path: Path) -> list[dict[
     return rows
 
 
+def long_chains(responders: np.ndarray, draws: int = 50_000) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of one outcome by NumPyro's NUTS, four chains, and their standard errors."""
+    import jax
+    import numpyro
+    import numpyro.distributions as dist
+    from numpyro.infer import MCMC, NUTS
+
+    from hierjax.diagnostics import mcse_mean
+
+    def trial(y: np.ndarray) -> None:
+        mu = numpyro.sample("mu", dist.Normal(MEAN, MEAN_SD))
+        variance = numpyro.sample("variance", dist.InverseGamma(SHAPE, SCALE))
+        with numpyro.plate("arms", len(y)):
+            standard = numpyro.sample("standard", dist.Normal())
+            theta = numpyro.deterministic("theta", mu + variance**0.5 * standard)
+            numpyro.sample("y", dist.Binomial(PATIENTS, logits=theta + OFFSET), obs=y)
+
+    with jax.enable_x64(True):
+        mcmc = MCMC(
+            NUTS(trial, target_accept_prob=0.95), num_warmup=2000, num_samples=draws,
+            num_chains=4, chain_method="sequential", progress_bar=False,
+        )  # fmt: skip
+        mcmc.run(jax.random.key(1), responders)
+        above = np.asarray(mcmc.get_samples(group_by_chain=True)["theta"]) > 0
+    return above.mean((0, 1)), mcse_mean(above.astype(float))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate, fit, and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -139,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=8000)
     parser.add_argument("--points", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--chains", type=int, default=0, help="outcomes to sample by NUTS, too")
     parser.add_argument("--out", type=Path, default=RESULTS, help="rows, taken up again if there")
     options = parser.parse_args(arguments)
     responders = simulate(options.trials, options.seed)
@@ -155,6 +183,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"CPU ms an outcome: {1e3 * np.median(seconds):.0f}; {seconds.sum():,.0f} CPU s in all")
     print(f"largest k-hat {max(row['k_hat'] for row in rows):.2f}")
     print(f"{np.sum(good):,} trials fitted well: {summary(errors[good])}")
+    for counts in responders[: options.chains]:
+        found, errors = long_chains(counts)
+        exact = exact_probabilities(counts[None])[0]
+        print(f"{counts}: quadrature {exact.round(4)}, NUTS {found.round(4)} +- {errors.round(4)}")
     if not good.all():
         print(f"{np.sum(~good):,} that the report flags: {summary(errors[~good])}")
 
