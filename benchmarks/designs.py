@@ -135,7 +135,8 @@ def complaints(row: Row) -> list[str]:
     """Say what is wrong with a row, for its method; nothing if it is as it should be.
 
     Exact methods: no gap of a mean or an sd that chance does not explain may be larger than a tenth
-    of an sd, and no diagnostic may complain (of divergences: up to one draw in 1,000). Approximations: see `ALLOWED`.
+    of an sd, and no diagnostic may complain (of divergences: up to one draw in 1,000).
+    Approximations: see `ALLOWED`.
     """
     if row.error:
         return [row.error]
