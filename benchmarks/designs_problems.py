@@ -240,4 +240,4 @@ PROBLEMS: dict[str, DesignProblem] = (
 
 # Problems whose long chains have not been run yet: they have no reference, so no rows. Topics need
 # a quarter of an hour: 18,000 sweeps gave 32 effective draws of the worst of 838 parameters.
-WANTING = ("topics", "nested_topics", "hsb82", "verbagg_2pl")
+WANTING = ("cheese", "hsb82", "verbagg_2pl", "topics", "nested_topics")
