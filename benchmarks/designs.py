@@ -103,7 +103,7 @@ def measure(name: str, method: str, seed: int = 0) -> Row:
     worst = max(compared, key=lambda each: compared[each].sds)
     ratios = [gap.ratio for gap in compared.values()]
     by_mean, by_sd = beyond_chance(compared)
-    chains = diagnostics.ess_bulk is not None
+    rhat = diagnostics.rhat
     return Row(
         problem=name,
         method=method,
@@ -114,7 +114,7 @@ def measure(name: str, method: str, seed: int = 0) -> Row:
         compile_seconds=round(posterior.info.seconds["compile"], 1),
         run_seconds=round(posterior.info.seconds["run"], 1),
         minimum_ess=_minimum_ess(diagnostics),
-        rhat=round(float(diagnostics.rhat.value), 4) if chains else NAN,
+        rhat=NAN if rhat is None else round(float(rhat.value), 4),
         k_hat=NAN if diagnostics.k_hat is None else round(float(diagnostics.k_hat), 2),
         divergences=int(diagnostics.divergences),
         verdict=_verdict(diagnostics),
