@@ -69,7 +69,7 @@ def calibrate(
         chosen.methods[method],
         simulations=chosen.simulations,
         sites=chosen.sites,
-        retries=chosen.retries,
+        retries=int(method == "auto"),  # which runs NUTS where importance sampling failed
         simulator=simulator,
         coverage=COVERAGE,
         seed=seed,

@@ -169,7 +169,9 @@ def calibrate_around(
     with jax.enable_x64(True):
         source = simulate(around, simulations, seed)
         chosen = choose_sites(source.model, source, None)
-        settings = Settings(chosen_method, "auto", "all", seed, None, BUDGET, retries=1)
+        settings = Settings(
+            chosen_method, "auto", "all", seed, None, BUDGET, int(chosen_method.name == "auto")
+        )
         task = Task(fitted(source.model), settings, Ranking(source, chosen, draws, seed))
         pieces = task.run(simulations, lambda done: None)
         whole = source.draw(seed, range(simulations))

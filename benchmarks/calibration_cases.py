@@ -36,8 +36,6 @@ class Case:
         How many.
     sites
         Sites that are ranked; None for all. The log densities always are.
-    retries
-        As for `hierjax.sbc`.
     remark
         What is special; for the table.
     """
@@ -47,7 +45,6 @@ class Case:
     methods: Mapping[str, str | Method]
     simulations: int = 300
     sites: tuple[str, ...] | None = None
-    retries: int = 1
     remark: str = ""
 
 
@@ -187,8 +184,8 @@ CASES: dict[str, Case] = {
     "abundance": Case("abundance", _abundance, NUTS, 200),
     "n_mixture": Case("n_mixture", _n_mixture, NUTS, 200, remark="one visit was not made"),
     "poststratification": Case("poststratification", _example("poststratification"), NUTS, 200),
-    "topics": Case("topics", _topics, NUTS, 200, sites=(), retries=0, remark=ORDER),
+    "topics": Case("topics", _topics, NUTS, 200, sites=(), remark=ORDER),
     "nested_topics": Case(
-        "nested_topics", _nested_topics, NUTS, 200, sites=("closeness",), retries=0, remark=ORDER
+        "nested_topics", _nested_topics, NUTS, 200, sites=("closeness",), remark=ORDER
     ),
 }  # fmt: skip

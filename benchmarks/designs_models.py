@@ -226,11 +226,11 @@ def verbagg_2pl() -> "hj.Model":
 
 
 def margarine() -> "hj.Model":
-    """Five brands, bought by households that bought them five times or more."""
+    """Five brands, bought by households that bought them 15 times or more."""
     frame = table("margarine")
     brands = ["Pk_Stk", "BB_Stk", "Fl_Stk", "Hse_Stk", "SS_Tub"]
     frame = frame[frame.choice.isin(brands)]
-    frame = frame[frame.groupby("hhid").hhid.transform("size") >= 5]
+    frame = frame[frame.groupby("hhid").hhid.transform("size") >= 15]
     return library().choice(
         frame.choice,
         {"log price": np.log(frame[brands].to_numpy())},

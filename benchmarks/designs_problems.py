@@ -32,7 +32,7 @@ from benchmarks.designs_topics import in_order
 if TYPE_CHECKING:
     import hierjax as hj
 
-__all__ = ["PROBLEMS", "SAMPLED", "DesignProblem"]
+__all__ = ["PROBLEMS", "SAMPLED", "WANTING", "DesignProblem"]
 Draws = Mapping[str, np.ndarray]
 
 
@@ -226,14 +226,18 @@ PROBLEMS: dict[str, DesignProblem] = (
     }
     | {
         "topics": DesignProblem(
-            models.topics, sampled("topics"), "NumPy", ("svi",), length=(300, 600)
+            models.topics, sampled("topics"), "NumPy", ("svi",), length=(500, 2500)
         ),
         "nested_topics": DesignProblem(
             models.nested_topics,
             sampled("nested_topics"),
             "NumPy",
             ("svi_mean_field",),
-            length=(300, 600),
+            length=(500, 2500),
         ),
     }
 )
+
+# Problems whose long chains have not been run yet: they have no reference, so no rows. Topics need
+# a quarter of an hour: 18,000 sweeps gave 32 effective draws of the worst of 838 parameters.
+WANTING = ("cheese", "hsb82", "verbagg_2pl", "topics", "nested_topics")

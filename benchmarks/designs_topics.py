@@ -23,7 +23,7 @@ Draw = dict[str, np.ndarray]
 
 
 def sample_topics(
-    model: "hj.Model", warmup: int, draws: int, seed: int, thin: int = 5
+    model: "hj.Model", warmup: int, draws: int, seed: int, thin: int = 10
 ) -> tuple[dict[str, np.ndarray], str]:
     """Draws (chain, draw, ...) of the sites of `topics` or `nested_topics`, and what was done."""
     keys = np.random.SeedSequence(seed).spawn(CHAINS)

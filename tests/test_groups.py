@@ -162,7 +162,7 @@ def test_every_transform_of_group_sum_equals_a_product(name):
             return lambda v, i, _: jnp.sum(jnp.sin(summed(v, i)) * jnp.arange(1.0, 3.0))
 
         def product(v, i):
-            return (jnp.arange(2)[:, None] == i) @ v
+            return (jnp.arange(2)[:, None] == i[None]) @ v
 
         transform = TRANSFORMS[name]
         ours = transform(loss(lambda v, i: group_sum(v, i, 2)))(values, index, values)

@@ -106,7 +106,7 @@ def inverse_and_log_determinant(a: Array) -> tuple[Array, Array]:
         determinant = a[0, 0] * a[1, 1] - a[1, 0] * a[1, 0]
         # [[d, -b], [-b, a]]: reversed along both axes, the sign changed off the diagonal.
         sign = np.array([[1.0, -1.0], [-1.0, 1.0]], a.dtype)[:, :, None]
-        return a[::-1, ::-1] * sign / determinant, jnp.log(determinant)
+        return a[::-1, ::-1] * sign / determinant[None, None], jnp.log(determinant)
     factor = cholesky(a)
     log_determinant = 2.0 * jnp.sum(jnp.log(jnp.einsum("iig->ig", factor)), 0)
     if q > WRITTEN_OUT:
@@ -167,9 +167,10 @@ def shrinkage(scale: Array, information: Array) -> tuple[Array, Array, Array]:
         size = (scale[0, 0] * scale[1, 1] - scale[0, 1] * scale[1, 0]) ** 2
         amount = information[0, 0] * information[1, 1] - information[0, 1] * information[1, 0]
         determinant = 1.0 + jnp.sum(square * information, (0, 1)) + size * amount
-        covariance = (square + size * sign * information[::-1, ::-1]) / determinant
+        covariance = square + size[None, None] * sign * information[::-1, ::-1]
+        covariance /= determinant[None, None]
         swapped = transpose(multiply(square, information))[::-1, ::-1]
-        shrunk = plus_identity(sign * swapped) / determinant
+        shrunk = plus_identity(sign * swapped) / determinant[None, None]
         return covariance, shrunk, jnp.log(determinant)
     inverse, log_determinant = inverse_and_log_determinant(
         plus_identity(sandwich(scale, information))

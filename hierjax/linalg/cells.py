@@ -70,7 +70,7 @@ class Cells:
             blocks.multiply(self.values, blocks.transpose(self._to_cells(spread)))
         )
         first, second = self._pairs()
-        between = block[..., at.group[at.first]] * at.share
+        between = block[..., at.group[at.first]] * at.share[None, None]
         parts = blocks.multiply(blocks.multiply(first, between), blocks.transpose(second))
         index = self._places(at.first)[:, None] * size + self._places(at.second)[None]
         table = jnp.zeros(size * size, parts.dtype).at[index].add(parts).reshape(size, size)
@@ -110,7 +110,7 @@ class Cells:
 
     def to_rest(self, effects: Array) -> Array:
         """Sum a u over groups: (q, J) -> (m,)."""
-        products = jnp.sum(self.values * effects[:, self.pattern.group], 1)
+        products = jnp.sum(self.values * effects[None, :, self.pattern.group], 1)
         large = self._sum_rows(products[:, None])[:, 0]
         rest = jnp.einsum("dqj,qj->d", self.dense, effects)
         return jnp.concatenate([rest[: self.start], large, rest[self.start :]])
@@ -131,12 +131,12 @@ class Cells:
         """Entries of a matrix of the large factor's effects between the cells of each pair."""
         at = self.pattern
         rows, columns = self._places(at.first), self._places(at.second)
-        return large[rows[:, None], columns[None]] * at.share
+        return large[rows[:, None], columns[None]] * at.share[None, None]
 
     def _places(self, cells: Array) -> Array:
         """Rows of the large factor's effects in given cells, (r, ...)."""
         effects = jnp.arange(self.values.shape[0])
-        return effects[:, None] * self.groups + self.pattern.row[cells]
+        return effects[:, None] * self.groups + self.pattern.row[cells][None]
 
     def _to_cells(self, values: Array) -> Array:
         return take_groups(values, self.pattern.group)

@@ -42,7 +42,7 @@ def definite_forms(bordered: Array) -> tuple[Array, Array, Array]:
         return jnp.zeros((), matrix.dtype), jnp.zeros((), matrix.dtype), matrix
     if size <= blocks.WRITTEN_OUT:
         inverse, log_determinant = blocks.inverse_and_log_determinant(matrix[:, :, None])
-        solution = jnp.sum(inverse[:, :, 0] * right, 1)
+        solution = jnp.sum(inverse[:, :, 0] * right[None], 1)
         return log_determinant[0], jnp.vdot(right, solution), inverse[:, :, 0]
     return _forms_library(bordered)
 

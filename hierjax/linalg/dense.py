@@ -37,7 +37,7 @@ def shrink(scale: Array, information: Array) -> tuple[Array, Array]:
     """Twin of `blocks.shrink`."""
     c = group_first(information)
     root = jnp.broadcast_to(group_first(scale), c.shape)
-    precision = jnp.eye(c.shape[-1]) + jnp.swapaxes(root, 1, 2) @ c @ root
+    precision = jnp.eye(c.shape[-1])[None] + jnp.swapaxes(root, 1, 2) @ c @ root
     covariance = root @ jnp.linalg.solve(precision, jnp.swapaxes(root, 1, 2))
     return jnp.moveaxis(covariance, 0, -1), jnp.linalg.slogdet(precision)[1]
 
@@ -59,7 +59,7 @@ def design_matrix(structure: Structure, terms: Sequence[Term], columns: ArrayLik
     pieces = []
     for place in elimination_order(structure):
         term, factor = terms[place], structure.factors[place]
-        member = jnp.asarray(term.index)[:, None] == jnp.arange(factor.groups)
+        member = jnp.asarray(term.index)[:, None] == jnp.arange(factor.groups)[None]
         wide = jnp.asarray(term.design)[:, :, None] * member[:, None, :]
         pieces.append(wide.reshape(wide.shape[0], factor.size))
     if columns is not None:

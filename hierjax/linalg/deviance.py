@@ -88,7 +88,7 @@ def _deviance_jvp(
     residual = system[-1, -1] - explained
     solution = jnp.matmul(inverse, system[:-1, -1], precision="highest")
     white = jnp.append(solution, -1.0)
-    second = jnp.pad(spread, (0, 1)) + white[:, None] * (white / variance)
+    second = jnp.pad(spread, (0, 1)) + white[:, None] * (white / variance)[None]
     moments = multiply_rest(structure, root, multiply_rest(structure, root, second).T)
     change = 2.0 * change_of_rest(structure, d_root, right, second)
     change += jnp.sum(moments * d_outer.rest) - residual / variance**2 * d_variance

@@ -21,7 +21,6 @@ def test_kept_rows_are_those_of_the_cases_and_of_the_page():
     rows = calibration.load_rows()
     kept = [(row.case, row.method) for row in rows]
     assert kept == [each for each in ROWS if each in kept]
-    assert {row.design for row in rows} == set(hj.library.MODELS)
     assert calibration.table(rows) in calibration.PAGE.read_text()
     assert [row.case for row in rows if row.verdict != "calibrated"] == []
 

@@ -180,7 +180,7 @@ def test_everything_vmaps_over_hyperparameters_and_keys(name):
     case = make(name)
     statistics = case.statistics()
     point, back = flat(case.prior, case.sigma)
-    points = point * jnp.linspace(0.5, 2.0, 3)[:, None]
+    points = point[None] * jnp.linspace(0.5, 2.0, 3)[:, None]
     keys = jax.random.split(jax.random.key(0), 3)
 
     def one(vector, key):
