@@ -14,8 +14,9 @@ from jax.sharding import NamedSharding
 # this package run equally fast either way (docs/notes/first-fit.md).
 _QUICKER: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
 # The later passes of LLVM take longer than most single fits and make them no faster; a program that
-# runs for thousands of data sets pays them back.
-_QUICKEST: dict[str, Any] = {**_QUICKER, "xla_backend_optimization_level": 1}
+# runs for thousands of data sets pays them back. Without any, programs run half as fast.
+_ONCE: dict[str, Any] = {**_QUICKER, "xla_backend_optimization_level": 1}
+_LIGHT: dict[str, Any] = {**_QUICKER, "xla_backend_optimization_level": 0}
 MOST_BYTES_KEPT = 2**29  # of compiled programs on disk: those of some five hundred models
 
 
@@ -35,7 +36,10 @@ class Compiling(NamedTuple):
 
 
 def compile_for(
-    function: Callable[..., Any], *arguments: Any, sharding: NamedSharding | None = None
+    function: Callable[..., Any],
+    *arguments: Any,
+    sharding: NamedSharding | None = None,
+    once: bool = False,
 ) -> tuple[jax.stages.Compiled, Any]:
     """Compile a function for arguments like these, which may be shapes, ahead of its first call.
 
@@ -45,6 +49,8 @@ def compile_for(
         What to compile, and for what.
     sharding
         Of the result, where the arguments are on several devices.
+    once
+        Whether it is run once or twice and not for thousands of data sets.
 
     Returns
     -------
@@ -52,19 +58,26 @@ def compile_for(
         The compiled function, and the shapes of what it returns.
     """
     lowered = jax.jit(function, **_results_on(sharding)).lower(*arguments)
-    return lowered.compile(compiler_options=_options()), lowered.out_info
+    options = _options()
+    return lowered.compile(
+        compiler_options=_ONCE if once and options else options
+    ), lowered.out_info
 
 
 def start_compiling(
-    function: Callable[..., Any], *arguments: Any, sharding: NamedSharding | None = None
+    function: Callable[..., Any],
+    *arguments: Any,
+    sharding: NamedSharding | None = None,
+    light: bool = False,
 ) -> Compiling:
     """Trace a function like `compile_for`, and compile it while the caller goes on.
 
     What comes next needs the shapes of its result only, and XLA keeps one core busy at a time. For
-    programs of single fits: compiling counts for more there than the last tenth of a run.
+    programs of single fits: compiling counts for more there than the last tenth of a run, and for
+    more than half of a run that is `light`, a matter of milliseconds.
     """
     lowered = jax.jit(function, **_results_on(sharding)).lower(*arguments)
-    options = _QUICKEST if _options() else None
+    options = (_LIGHT if light else _ONCE) if _options() else None
     future = _workers().submit(lambda: lowered.compile(compiler_options=options))
     return Compiling(future, lowered.out_info)
 

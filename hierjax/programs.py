@@ -30,13 +30,13 @@ RECOVERY = 1 << 20  # keeps the keys of recovery apart from those of chains
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """A program with its three functions compiled for one set of shapes.
+    """A program with its functions compiled for one set of shapes.
 
     Attributes
     ----------
     program
         What was compiled.
-    start, advance, finish
+    start, advance, finish, report
         Its functions; `finish` takes the key too and brings effects back.
     state
         Shapes of the state.
@@ -48,6 +48,7 @@ class Compiled:
     start: Callable[..., Any]
     advance: Callable[..., Any]
     finish: Callable[..., Any]
+    report: Callable[[Any], dict[str, Any]]
     state: Any
     record: Any
 
@@ -68,7 +69,7 @@ def prepared_data(
             found = coordinates.prepare(arguments.rebuild(devices.cut(arrays, shapes)))
             return {name: found[name] for name in keys}
 
-        return compile_for(prepare, arrays, sharding=devices.everywhere)[0]
+        return compile_for(prepare, arrays, sharding=devices.everywhere, once=True)[0]
 
     precision = jnp.result_type(float).name
     identity = ("prepare", coordinates, arguments, signature(arrays), precision, devices)
@@ -101,21 +102,23 @@ def compile_program(
     shapes, arrays = [np.shape(leaf) for leaf in leaves], devices.place(leaves)
     precision = jnp.result_type(float).name
 
-    def compiling(function: Callable[..., Any], *arguments: Any) -> Compiling:
+    def compiling(function: Callable[..., Any], *arguments: Any, light: bool = False) -> Compiling:
         def on_true_rows(*arguments: Any) -> Any:
             return function(*arguments[:-1], devices.cut(arguments[-1], shapes))
 
-        return start_compiling(on_true_rows, *arguments, arrays, sharding=devices.everywhere)
+        given = (*arguments, arrays)
+        return start_compiling(on_true_rows, *given, sharding=devices.everywhere, light=light)
 
     def build() -> Compiled:
         display.compiling()
         program = method.program(coordinates.fn, data)
         keep = site_names(model)
-        start = compiling(_start_of(program, method, given), *given)
+        start = compiling(_start_of(program, method, given), *given, light=program.light)
         state = devices.shapes(start.shapes)
-        advance = compiling(program.advance, state)
+        report = start_compiling(program.report, state, sharding=devices.everywhere, light=True)
+        advance = compiling(program.advance, state, light=program.light)
         record = devices.shapes(advance.shapes[1])
-        _raise_if_failed(program, start.future.result()(*given, arrays))
+        _raise_if_failed(report.future.result()(start.future.result()(*given, arrays)))
         records = jax.tree_util.tree_map(
             lambda leaf: jax.ShapeDtypeStruct((_kept(program), *leaf.shape), leaf.dtype), record
         )
@@ -125,8 +128,8 @@ def compile_program(
             return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
 
         last = compiling(finish, given[0], state, devices.shapes(records))
-        started, advanced, finished = (each.future.result() for each in (start, advance, last))
-        return Compiled(program, started, advanced, finished, state, record)
+        compiled = (each.future.result() for each in (start, advance, last, report))
+        return Compiled(program, *compiled, state, record)
 
     backend = jax.default_backend()
     near = tuple(map(np.shape, given[1:]))
@@ -176,7 +179,7 @@ def run_program(
     program = compiled.program
     arrays = devices.place(Arguments.of(data).arrays(data))
     state = compiled.start(*given, arrays)
-    _raise_if_failed(program, state)
+    _raise_if_failed(compiled.report(state))
     records = []
     for chunk in range(program.num_chunks):
         kept = chunk >= program.num_discarded
@@ -190,9 +193,9 @@ def run_program(
         state, record = found
         if kept:
             records.append(record)
-        report = {name: np.asarray(value) for name, value in program.report(state).items()}
-        display.advance(chunk + 1, program.num_chunks, report)
-        _raise_if_failed(program, state)
+        report = {name: np.asarray(value) for name, value in compiled.report(state).items()}
+        display.advance(chunk + 1, program.num_chunks, {"phase": program.phase, **report})
+        _raise_if_failed(report)
         if bool(report.get("done", False)):
             break
     stacked = jax.tree_util.tree_map(
@@ -251,7 +254,6 @@ def _kept(program: Program) -> int:
     return program.num_chunks - program.num_discarded
 
 
-def _raise_if_failed(program: Program, state: Any) -> None:
-    report = program.report(state)
+def _raise_if_failed(report: Mapping[str, Any]) -> None:
     if bool(report.get("failed", False)):
         raise FitError(STATUS_MESSAGE[Status.NO_FINITE_START].capitalize() + ".")

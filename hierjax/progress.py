@@ -51,7 +51,7 @@ class ProgressDisplay:
         if not self._enabled or (self._bar is None and not slow):
             return
         words = "warming up" if bool(report.get("warming up", False)) else "sampling"
-        bar = self._show(str(report.get("phase", words)))
+        bar = self._show(str(report.get("phase") or words))
         details = ", ".join(
             f"{name} {_number(value)}"
             for name, value in report.items()

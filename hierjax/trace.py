@@ -73,12 +73,12 @@ def _read(fn: Callable[..., Any], data: Mapping[str, Any], *, by_values: bool) -
     """Run the function on abstract arrays, or on the values if it reads them in Python."""
     arguments = Arguments.of(data)
     arrays = arguments.arrays(data)
-    recorder = Recorder(handlers.seed(fn, rng_seed=0))
+    recorder = Recorder(fn)
 
     def program(traced: tuple[Any, ...], allowed: tuple[type[Exception], ...]) -> Any:
         recorder.messages.clear()
         recorder.plates.clear()
-        with naming_the_site(recorder, fn, allowed):
+        with naming_the_site(recorder, fn, allowed), handlers.seed(rng_seed=0):
             recorder(**arguments.rebuild(traced))
         return {name: message_flows(message) for name, message in recorder.messages.items()}
 

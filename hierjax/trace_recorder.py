@@ -137,7 +137,10 @@ def message_flows(message: dict[str, Any]) -> dict[str, Any]:
         if isinstance(vars(distribution).get(name), jax.Array | np.ndarray | float | int)
     }
     density = _log_density(message)
-    leaves = [leaf for leaf in jax.tree.leaves(message["fn"]) if isinstance(leaf, jax.Array)]
+    if isinstance(distribution, distributions.Unit):
+        leaves = [density]  # one that is computed when asked for has no parameter
+    else:
+        leaves = [leaf for leaf in jax.tree.leaves(message["fn"]) if isinstance(leaf, jax.Array)]
     return {
         "parameters": leaves,
         "named": named,

@@ -110,7 +110,7 @@ class MixedModel:
         if self.coefficients:
             priors["b"] = dist.Normal(0.0, numbers.slopes)
         if any(factor.slope for factor in self.factors):
-            priors["cor"] = dist.LKJCholesky(2, numbers.concentration)
+            priors["cor"] = numbers.concentration
         if self.family == "gaussian":
             priors["sigma"] = dist.HalfNormal(numbers.sigma)
         return hierjax.formula(self.formula, table, family=self.family, priors=priors)

@@ -201,9 +201,12 @@ class FormulaFunction:
         if part.correlation is None:
             return dist.Normal(jnp.zeros((1, part.width)), jnp.expand_dims(scale, 0)).to_event(1)
         cholesky = part.correlation.sample(priors)
-        # A leading axis of 1 keeps NumPyro from promoting ranks (some users forbid that).
+        # A leading axis of 1 keeps NumPyro from promoting ranks (some users forbid that). NumPyro
+        # would validate the root, which is right by construction, by twenty small programs.
         return dist.MultivariateNormal(
-            jnp.zeros((1, part.width)), scale_tril=jnp.expand_dims(scale, -1) * cholesky
+            jnp.zeros((1, part.width)),
+            scale_tril=jnp.expand_dims(scale, -1) * cholesky,
+            validate_args=False,
         )
 
 

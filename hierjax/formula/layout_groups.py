@@ -12,7 +12,7 @@ from hierjax.formula.design import Design
 from hierjax.formula.function import Correlation, Effects, Group, Scale
 from hierjax.formula.groups import Grouping
 from hierjax.formula.layout import Layout, Outcome, Spread
-from hierjax.formula.priors import CORRELATION, Slot
+from hierjax.formula.priors import CORRELATION, Slot, lkj_cholesky
 from hierjax.formula.terms import Bar
 
 
@@ -157,7 +157,7 @@ def _lay_out_correlation(
     names = (f"cor_{own}", f"cor_{outcome.prefix}{factor}", f"cor_{suffix}", f"cor_{factor}", "cor")
     chain = tuple(dict.fromkeys(names))
     with jax.enable_x64(True):
-        prior = dist.LKJCholesky(len(block.labels), CORRELATION)
+        prior = lkj_cholesky(len(block.labels), CORRELATION)
     applies = (f"correlation of {', '.join(block.labels)} between {factor}{outcome.words}",)
     layout.slots.append(Slot(cholesky, "correlation", (chain,), prior, applies, False))
     return Correlation(cholesky, correlation)

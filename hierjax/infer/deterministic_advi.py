@@ -118,6 +118,7 @@ class DeterministicADVI:
             num_chunks=chunks,
             num_discarded=chunks,
             report=_report,
+            phase="optimising",
         )
 
 
@@ -247,7 +248,6 @@ def _linear_response(density: Density, run: _Run, arrays: Arrays) -> tuple[Array
 
 def _report(run: _Run) -> dict[str, Any]:
     return {
-        "phase": "optimising",
         "done": run.done,
         "failed": run.status == Status.NO_FINITE_START,
         "steps": run.steps,

@@ -110,6 +110,7 @@ class EmpiricalBayes:
             num_chunks=chunks,
             num_discarded=chunks,
             report=_report,
+            phase="maximising",
         )
 
 
@@ -233,7 +234,6 @@ def _finish(target: Target, settings: EmpiricalBayes, run: _Run, arrays: Arrays)
 def _report(run: _Run) -> dict[str, Any]:
     search = run.search
     return {
-        "phase": "maximising",
         "done": search.done,
         "failed": search.done & ~jnp.isfinite(search.value),
         "steps": search.moves,

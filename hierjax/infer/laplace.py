@@ -20,6 +20,7 @@ and Gabry (2024), Pareto smoothed importance sampling, JMLR 25(72).
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -74,6 +75,7 @@ LARGEST_K_HAT = 0.7  # Vehtari et al. (2024)
 # of 0.5, but not many effective points.
 GOOD_SHARE, LEAST_SHARE = 0.6, 0.4
 TOO_FEW = 100.0
+LIGHT = 1e8  # numbers read in a run, up to which it takes some hundredths of a second
 MORE_ROUNDS = 2  # times as many rounds where the first ones do not suffice
 
 
@@ -136,7 +138,14 @@ class Laplace:
             num_chunks=1 + layout.most_rounds,
             num_discarded=1 + layout.most_rounds,
             report=_report,
+            phase="importance sampling",
+            light=_elements(data) * self.points * self.rounds < LIGHT,
         )
+
+
+def _elements(data: Mapping[str, Any]) -> int:
+    """Numbers in the data: what one evaluation of the density reads, about."""
+    return sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(dict(data)))
 
 
 class _Layout(NamedTuple):
@@ -386,7 +395,6 @@ def _report(run: _Run) -> dict[str, Any]:
     last = jnp.maximum(run.rounds - 1, 0)
     searched = run.rounds > 0
     return {
-        "phase": "importance sampling",
         "done": run.done,
         "failed": run.status == Status.NO_FINITE_START,
         "k-hat": jnp.where(searched, run.k_hat[last], 0.0),

@@ -38,8 +38,11 @@ class Program:
         keeps none.
     report
         `report(state) -> {name: scalar}` for the progress display; `"done"`, if there, says that
-        the remaining chunks are not needed, `"failed"` that no chain could start, `"phase"` is
-        the word to show.
+        the remaining chunks are not needed, `"failed"` that no chain could start.
+    phase
+        The word to show; "" for a method that warms up and then samples.
+    light
+        Whether all chunks together take less time than a good compiler needs for them.
     start_near
         `start_near(key, positions, data) -> state`: a start that uses draws from what is nearly the
         same posterior, as positions (draw, size) of the density of the model function.
@@ -51,6 +54,8 @@ class Program:
     num_chunks: int
     num_discarded: int
     report: Callable[[State], Mapping[str, Any]]
+    phase: str = ""
+    light: bool = False
     start_near: Callable[[Array, Array, Any], State] | None = None
 
 

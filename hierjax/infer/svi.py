@@ -141,6 +141,7 @@ class SVI:
             num_chunks=work.num_chunks,
             num_discarded=work.num_chunks,
             report=_report,
+            phase="optimising",
         )
 
 
@@ -343,7 +344,6 @@ def _draw(work: _Work, run: _Run, arrays: Arrays) -> Draws:
 
 def _report(run: _Run) -> dict[str, Any]:
     return {
-        "phase": "optimising",
         "done": run.done,
         "failed": run.status == Status.NO_FINITE_START,
         "ELBO": run.elbo[jnp.maximum(run.chunk - 1, 0)],

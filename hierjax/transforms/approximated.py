@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-import numpyro
 from jax import Array
 
 from hierjax.effects import run_placed
 from hierjax.effects.place import run_outside
 from hierjax.linalg import Effects, Factorisation, conditional_draw
 from hierjax.low_discrepancy import Evenly, own_key
+from hierjax.transforms.factors import lazy_factor
 from hierjax.transforms.laplace import Approximation
 from hierjax.transforms.prepared import ready
 from hierjax.transforms.quadrature import gauss_hermite
@@ -81,10 +81,13 @@ class Approximated:
         grid = None
         if self.order > 1:
             grid = gauss_hermite(self.order, plan.layout.structure.factors[0].effects)
-        log_density, _ = self.approximation.integral(
-            latents, data, prepared, grid, derivatives=self.derivatives
-        )
-        numpyro.factor(f"{plan.responses[0]}_approximated", log_density)
+
+        def integral() -> Array:
+            return self.approximation.integral(
+                latents, data, prepared, grid, derivatives=self.derivatives
+            )[0]
+
+        lazy_factor(f"{plan.responses[0]}_approximated", integral)
 
     def conditional(self, sites: Mapping[str, Any], data: Mapping[str, Any]) -> Factorisation:
         """Gaussian approximation of the effects given the remaining sites, at their mode."""

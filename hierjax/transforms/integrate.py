@@ -22,7 +22,6 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-import numpyro
 from jax import Array
 
 from hierjax.arguments import Arguments
@@ -46,6 +45,7 @@ from hierjax.linalg import (
 )
 from hierjax.low_discrepancy import Evenly, own_key
 from hierjax.trace import abstract_trace
+from hierjax.transforms.factors import lazy_factor
 from hierjax.transforms.integrate_plan import Plan, make_plan
 from hierjax.transforms.placement import site_names
 from hierjax.transforms.prepared import ready
@@ -116,8 +116,10 @@ class Integrated:
         plan, prepared = function.plan(data), data.pop(PREPARED)
         values = run_outside(self.fn, plan.by_name, data, silent=plan.responses, hidden=plan.hidden)
         latents = {name: values[name] for name in plan.latents}
-        log_density, _ = _marginal(self.fn, plan, latents, data, prepared)
-        numpyro.factor(f"{plan.responses[0]}_integrated", log_density)
+        lazy_factor(
+            f"{plan.responses[0]}_integrated",
+            lambda: _marginal(self.fn, plan, latents, data, prepared)[0],
+        )
 
     def recover(
         self, key: Array | Evenly, sites: Mapping[str, Any], data: Mapping[str, Any]

@@ -136,13 +136,13 @@ class Trial:
         sites
             Whose effects.
         """
-        others = jax.tree.map(jnp.asarray, self.others)
+        others = jax.tree.map(lambda x: np.asarray(x, jnp.result_type(x)), self.others)
 
         def read(others: Any) -> dict[str, Reading]:
             return read_sites(lambda effects: predictors(effects, others), sites)
 
         def build(shapes: Any) -> Callable[..., Any]:
-            return compile_for(read, shapes)[0]
+            return compile_for(read, shapes, once=True)[0]
 
         key = (kind, self.fn, self.arguments, self.sites, sites, self.responses)
         return jax.device_get(built_once(_READINGS, key, others, build)(others))
