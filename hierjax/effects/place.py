@@ -126,10 +126,12 @@ def run_placed(
     *,
     whitened: bool,
     summed: bool = True,
+    densities: bool = True,
 ) -> Placed:
     """Run `fn(**data)` at given effects and values of the other latent sites; a pure function.
 
-    Unless `summed`, log densities keep the batch shape of their site.
+    Unless `summed`, log densities keep the batch shape of their site; without `densities` there are
+    none, which saves tracing them.
     """
     collect = Collect(fn)
     # A model function may index them by an abstract array, which NumPy's arrays refuse.
@@ -142,8 +144,9 @@ def run_placed(
     for name, message in collect.messages.items():
         values[name] = message["value"]
         if message["type"] == "sample" and name not in effects:
-            log_density = _log_density(message)
-            log_densities[name] = jnp.sum(log_density) if summed else log_density
+            if densities:
+                log_density = _log_density(message)
+                log_densities[name] = jnp.sum(log_density) if summed else log_density
             distributions[name] = message["fn"]
     return Placed(log_densities, values, place.gaussians, distributions)
 

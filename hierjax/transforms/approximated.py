@@ -106,7 +106,9 @@ class Approximated:
         plan = self.approximation.plan
         latents = {name: sites[name] for name in plan.latents}
         white = plan.layout.site_values(effects)
-        placed = run_placed(self._fn, plan.by_name, white, latents, data, whitened=True)
+        placed = run_placed(
+            self._fn, plan.by_name, white, latents, data, whitened=True, densities=False
+        )
         return {**placed.values, **latents}
 
     def recover(

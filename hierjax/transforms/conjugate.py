@@ -132,7 +132,9 @@ def others_of(
 
 def _prior(fn: Callable[..., Any], name: str, values: Values, data: Mapping[str, Any]) -> Any:
     """Prior of a site without wrappers."""
-    return unwrapped(run_placed(fn, {}, {}, values, data, whitened=False).distributions[name])
+    return unwrapped(
+        run_placed(fn, {}, {}, values, data, whitened=False, densities=False).distributions[name]
+    )
 
 
 def _parameters(family: Family, prior: Any, value: Array) -> tuple[Any, ...]:

@@ -137,6 +137,8 @@ class Integrated:
         function, data = ready(self, data)
         plan, prepared = function.plan(data), data.pop(PREPARED)
         own = {name: sites[name] for name in plan.latents}
+        if plan.summed:
+            return _summed_factorisation(self.fn, plan, own, data, prepared["statistics"])
         return _marginal(self.fn, plan, own, data, prepared)[1]
 
     def placed(
@@ -159,7 +161,9 @@ def placed_sites(
     own = {name: sites[name] for name in plan.latents}
     values = plan.layout.site_values(effects)
     chosen = {site.name: values[site.name] for site in plan.sites}
-    placed = run_placed(fn, plan.by_name, chosen, own, data, whitened=not plan.summed)
+    placed = run_placed(
+        fn, plan.by_name, chosen, own, data, whitened=not plan.summed, densities=False
+    )
     return {**placed.values, **own}
 
 
@@ -229,7 +233,9 @@ def _log_volume(
     fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
 ) -> Array:
     """Turn an integral over standardised coefficients into one over coefficients, both flat."""
-    placed = run_placed(fn, plan.by_name, plan.zeros(), latents, data, whitened=True)
+    placed = run_placed(
+        fn, plan.by_name, plan.zeros(), latents, data, whitened=True, densities=False
+    )
     scale = column_scale(plan.layout, placed.gaussians, latents)[0]
     scale = jnp.diag(scale) if scale.ndim == 1 else scale
     size = plan.layout.structure.columns

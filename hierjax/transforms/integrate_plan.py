@@ -211,7 +211,9 @@ def rows_function(
     """Return a function of deviations, other latent sites and arrays giving the Normal response."""
 
     def rows(effects: Mapping[str, Any], latents: Mapping[str, Any], arrays: Any) -> NormalRows:
-        placed = run_placed(fn, sites, effects, latents, arguments.rebuild(arrays), whitened=False)
+        placed = run_placed(
+            fn, sites, effects, latents, arguments.rebuild(arrays), whitened=False, densities=False
+        )
         return normal_rows(placed.distributions[response], placed.values[response])
 
     return rows

@@ -149,7 +149,9 @@ class Recentred:
         prepared: Mapping[str, Any],
     ) -> Factorisation:
         """Gaussian approximation of the effects given h and y, in the units of the core."""
-        placed = run_placed(self.fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
+        placed = run_placed(
+            self.fn, plan.by_name, plan.zeros(), latents, data, whitened=False, densities=False
+        )
         prior = deviation_prior(plan.layout, placed.gaussians, latents)
         factorisation = factorise(prepared["statistics"], prior, 1.0)
         if self.at == "pilot":

@@ -80,7 +80,9 @@ def prior_and_scale(
     fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
 ) -> tuple[Prior, Array]:
     """Prior of the deviations, and the unknown residual scale, given the other latent sites."""
-    placed = run_placed(fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
+    placed = run_placed(
+        fn, plan.by_name, plan.zeros(), latents, data, whitened=False, densities=False
+    )
     prior = deviation_prior(plan.layout, placed.gaussians, latents)
     return prior, _scale(fn, plan, latents, data).number
 
@@ -88,7 +90,9 @@ def prior_and_scale(
 def _weights(
     fn: Callable[..., Any], plan: Plan, latents: Mapping[str, Any], data: Mapping[str, Any]
 ) -> Array:
-    placed = run_placed(fn, plan.by_name, plan.zeros(), latents, data, whitened=False)
+    placed = run_placed(
+        fn, plan.by_name, plan.zeros(), latents, data, whitened=False, densities=False
+    )
     response = plan.responses[0]
     rows = normal_rows(placed.distributions[response], placed.values[response])
     known = _scale(fn, plan, latents, data).known
