@@ -1,22 +1,42 @@
 """How programs are compiled: on a CPU most of the time to a first answer is compile time."""
 
 import concurrent.futures
+import enum
 import functools
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
 # Since 2025 XLA emits loops for CPUs through MLIR, which takes LLVM a third longer; the programs of
 # this package run equally fast either way (docs/notes/first-fit.md).
-_QUICKER: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
-# The later passes of LLVM take longer than most single fits and make them no faster; a program that
-# runs for thousands of data sets pays them back. Without any, programs run half as fast.
-_ONCE: dict[str, Any] = {**_QUICKER, "xla_backend_optimization_level": 1}
-_LIGHT: dict[str, Any] = {**_QUICKER, "xla_backend_optimization_level": 0}
+_OFTEN: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
+
+
+class Use(enum.Enum):
+    """How much a program will run, which decides how long it is worth compiling.
+
+    The later passes of LLVM take longer than most single fits and make them no faster; a program
+    that runs for thousands of data sets pays them back. Without any, programs take a third of the
+    time to compile and twice to three times as long to run.
+    """
+
+    BRIEF = "some hundredths of a second"
+    ONCE = "for one data set"
+    OFTEN = "for many data sets"
+
+
+_LEVELS: dict[Use, dict[str, Any]] = {
+    Use.BRIEF: {**_OFTEN, "xla_backend_optimization_level": 0},
+    Use.ONCE: {**_OFTEN, "xla_backend_optimization_level": 1},
+    Use.OFTEN: _OFTEN,
+}
+BRIEF_NUMBERS = 1e8  # read in all: that takes some hundredths of a second
 MOST_BYTES_KEPT = 2**29  # of compiled programs on disk: those of some five hundred models
 
 
@@ -39,7 +59,7 @@ def compile_for(
     function: Callable[..., Any],
     *arguments: Any,
     sharding: NamedSharding | None = None,
-    once: bool = False,
+    use: Use = Use.OFTEN,
 ) -> tuple[jax.stages.Compiled, Any]:
     """Compile a function for arguments like these, which may be shapes, ahead of its first call.
 
@@ -49,8 +69,8 @@ def compile_for(
         What to compile, and for what.
     sharding
         Of the result, where the arguments are on several devices.
-    once
-        Whether it is run once or twice and not for thousands of data sets.
+    use
+        How much it will run.
 
     Returns
     -------
@@ -58,26 +78,28 @@ def compile_for(
         The compiled function, and the shapes of what it returns.
     """
     lowered = jax.jit(function, **_results_on(sharding)).lower(*arguments)
-    options = _options()
-    return lowered.compile(
-        compiler_options=_ONCE if once and options else options
-    ), lowered.out_info
+    return lowered.compile(compiler_options=_options(use)), lowered.out_info
+
+
+def use_of(data: Any, times: int = 100) -> Use:
+    """How much a program runs that goes through data, a pytree of arrays or shapes, so often."""
+    numbers = sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(data))
+    return Use.BRIEF if numbers * times < BRIEF_NUMBERS else Use.ONCE
 
 
 def start_compiling(
     function: Callable[..., Any],
     *arguments: Any,
     sharding: NamedSharding | None = None,
-    light: bool = False,
+    use: Use = Use.ONCE,
 ) -> Compiling:
     """Trace a function like `compile_for`, and compile it while the caller goes on.
 
     What comes next needs the shapes of its result only, and XLA keeps one core busy at a time. For
-    programs of single fits: compiling counts for more there than the last tenth of a run, and for
-    more than half of a run that is `light`, a matter of milliseconds.
+    programs of single fits: compiling counts for more there than the last tenth of a run.
     """
     lowered = jax.jit(function, **_results_on(sharding)).lower(*arguments)
-    options = (_LIGHT if light else _ONCE) if _options() else None
+    options = _options(use)
     future = _workers().submit(lambda: lowered.compile(compiler_options=options))
     return Compiling(future, lowered.out_info)
 
@@ -122,13 +144,17 @@ def _programs_folder() -> Path | None:
     return Path(chosen) if chosen else None
 
 
+def _options(use: Use) -> dict[str, Any] | None:
+    return _LEVELS[use] if _knows_options() else None
+
+
 @functools.cache
-def _options() -> dict[str, Any] | None:
-    """Return the options if this compiler knows them; other versions and devices may not."""
+def _knows_options() -> bool:
+    """Whether this compiler knows them; other versions and devices may not."""
     if jax.default_backend() != "cpu":
-        return None
+        return False
     try:
-        jax.jit(lambda: 0).lower().compile(compiler_options=_QUICKER)
+        jax.jit(lambda: 0).lower().compile(compiler_options=_OFTEN)
     except (RuntimeError, ValueError):
-        return None
-    return _QUICKER
+        return False
+    return True

@@ -10,7 +10,7 @@ import numpy as np
 
 from hierjax.arguments import Arguments, signature
 from hierjax.cache import ProgramCache
-from hierjax.compiler import Compiling, compile_for, start_compiling
+from hierjax.compiler import Compiling, Use, compile_for, start_compiling, use_of
 from hierjax.density import map_in_batches
 from hierjax.draws import STATUS_MESSAGE, Draws, Status
 from hierjax.errors import FitError, SettingsError
@@ -69,7 +69,7 @@ def prepared_data(
             found = coordinates.prepare(arguments.rebuild(devices.cut(arrays, shapes)))
             return {name: found[name] for name in keys}
 
-        return compile_for(prepare, arrays, sharding=devices.everywhere, once=True)[0]
+        return compile_for(prepare, arrays, sharding=devices.everywhere, use=use_of(arrays))[0]
 
     precision = jnp.result_type(float).name
     identity = ("prepare", coordinates, arguments, signature(arrays), precision, devices)
@@ -102,21 +102,21 @@ def compile_program(
     shapes, arrays = [np.shape(leaf) for leaf in leaves], devices.place(leaves)
     precision = jnp.result_type(float).name
 
-    def compiling(function: Callable[..., Any], *arguments: Any, light: bool = False) -> Compiling:
+    def compiling(function: Callable[..., Any], *arguments: Any, use: Use) -> Compiling:
         def on_true_rows(*arguments: Any) -> Any:
             return function(*arguments[:-1], devices.cut(arguments[-1], shapes))
 
         given = (*arguments, arrays)
-        return start_compiling(on_true_rows, *given, sharding=devices.everywhere, light=light)
+        return start_compiling(on_true_rows, *given, sharding=devices.everywhere, use=use)
 
     def build() -> Compiled:
         display.compiling()
         program = method.program(coordinates.fn, data)
         keep = site_names(model)
-        start = compiling(_start_of(program, method, given), *given, light=program.light)
+        start = compiling(_start_of(program, method, given), *given, use=program.use)
         state = devices.shapes(start.shapes)
-        report = start_compiling(program.report, state, sharding=devices.everywhere, light=True)
-        advance = compiling(program.advance, state, light=program.light)
+        report = start_compiling(program.report, state, sharding=devices.everywhere, use=Use.BRIEF)
+        advance = compiling(program.advance, state, use=program.use)
         record = devices.shapes(advance.shapes[1])
         _raise_if_failed(report.future.result()(start.future.result()(*given, arrays)))
         records = jax.tree_util.tree_map(
@@ -127,7 +127,7 @@ def compile_program(
             draws = program.finish(state, records, arrays)
             return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
 
-        last = compiling(finish, given[0], state, devices.shapes(records))
+        last = compiling(finish, given[0], state, devices.shapes(records), use=program.use)
         compiled = (each.future.result() for each in (start, advance, last, report))
         return Compiled(program, *compiled, state, record)
 

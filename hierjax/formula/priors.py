@@ -23,7 +23,8 @@ The spread of a log-normal response is that of its logarithm.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -272,7 +273,12 @@ def _correlation(slot: Slot, name: str, given: Any) -> dist.Distribution:
 
 def lkj_cholesky(size: int, concentration: float) -> dist.LKJCholesky:
     """Return an LKJ prior made by one program: NumPyro's constructor alone would compile twelve."""
-    return jax.jit(lambda number: dist.LKJCholesky(size, number))(concentration)
+    return _lkj_program(size)(concentration)
+
+
+@functools.cache
+def _lkj_program(size: int) -> Callable[[float], dist.LKJCholesky]:
+    return jax.jit(lambda concentration: dist.LKJCholesky(size, concentration))
 
 
 def describe_user(user: Mapping[str, Any]) -> dict[str, Any]:

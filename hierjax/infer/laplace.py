@@ -20,7 +20,6 @@ and Gabry (2024), Pareto smoothed importance sampling, JMLR 25(72).
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -32,6 +31,7 @@ from jax.scipy.special import logsumexp
 
 from hierjax import checks, low_discrepancy
 from hierjax.arguments import Arguments
+from hierjax.compiler import use_of
 from hierjax.density import Arrays, Density, constrain_all, make_density, map_in_batches
 from hierjax.draws import Draws, Status
 from hierjax.infer.few import check_few
@@ -75,7 +75,6 @@ LARGEST_K_HAT = 0.7  # Vehtari et al. (2024)
 # of 0.5, but not many effective points.
 GOOD_SHARE, LEAST_SHARE = 0.6, 0.4
 TOO_FEW = 100.0
-LIGHT = 1e8  # numbers read in a run, up to which it takes some hundredths of a second
 MORE_ROUNDS = 2  # times as many rounds where the first ones do not suffice
 
 
@@ -139,13 +138,8 @@ class Laplace:
             num_discarded=1 + layout.most_rounds,
             report=_report,
             phase="importance sampling",
-            light=_elements(data) * self.points * self.rounds < LIGHT,
+            use=use_of(dict(data), self.points * self.rounds),
         )
-
-
-def _elements(data: Mapping[str, Any]) -> int:
-    """Numbers in the data: what one evaluation of the density reads, about."""
-    return sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(dict(data)))
 
 
 class _Layout(NamedTuple):

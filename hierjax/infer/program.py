@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from jax import Array
 
+from hierjax.compiler import Use
 from hierjax.draws import Draws
 from hierjax.linalg import Effects, Factorisation
 
@@ -41,8 +42,8 @@ class Program:
         the remaining chunks are not needed, `"failed"` that no chain could start.
     phase
         The word to show; "" for a method that warms up and then samples.
-    light
-        Whether all chunks together take less time than a good compiler needs for them.
+    use
+        How much the functions will run for one data set.
     start_near
         `start_near(key, positions, data) -> state`: a start that uses draws from what is nearly the
         same posterior, as positions (draw, size) of the density of the model function.
@@ -55,7 +56,7 @@ class Program:
     num_discarded: int
     report: Callable[[State], Mapping[str, Any]]
     phase: str = ""
-    light: bool = False
+    use: Use = Use.ONCE
     start_near: Callable[[Array, Array, Any], State] | None = None
 
 

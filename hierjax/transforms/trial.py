@@ -10,7 +10,7 @@ import numpy as np
 
 from hierjax.arguments import Arguments
 from hierjax.cache import ProgramCache
-from hierjax.compiler import compile_for
+from hierjax.compiler import compile_for, use_of
 from hierjax.effects import (
     EffectSite,
     Layout,
@@ -142,7 +142,7 @@ class Trial:
             return read_sites(lambda effects: predictors(effects, others), sites)
 
         def build(shapes: Any) -> Callable[..., Any]:
-            return compile_for(read, shapes, once=True)[0]
+            return compile_for(read, shapes, use=use_of(shapes))[0]
 
         key = (kind, self.fn, self.arguments, self.sites, sites, self.responses)
         return jax.device_get(built_once(_READINGS, key, others, build)(others))
