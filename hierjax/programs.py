@@ -128,8 +128,10 @@ def compile_program(
             return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
 
         last = compiling(finish, given[0], state, devices.shapes(records), use=program.use)
-        compiled = (each.future.result() for each in (start, advance, last, report))
-        return Compiled(program, *compiled, state, record)
+        started, advanced, finished, reported = (
+            each.future.result() for each in (start, advance, last, report)
+        )
+        return Compiled(program, started, advanced, finished, reported, state, record)
 
     backend = jax.default_backend()
     near = tuple(map(np.shape, given[1:]))

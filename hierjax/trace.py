@@ -80,7 +80,7 @@ def _read(fn: Callable[..., Any], data: Mapping[str, Any], *, by_values: bool) -
         recorder.plates.clear()
         with naming_the_site(recorder, fn, allowed), handlers.seed(rng_seed=0):
             recorder(**arguments.rebuild(traced))
-        return {name: message_flows(message) for name, message in recorder.messages.items()}
+            return {name: message_flows(message) for name, message in recorder.messages.items()}
 
     names = _argument_names(data, arguments)
     if by_values:
