@@ -1,6 +1,7 @@
 """The log density of a model over one unconstrained vector, the waist of the package."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -65,6 +66,14 @@ class Density:
         """Log joint density of sites and data at `position`, log-Jacobian included; a scalar."""
         data = self.arguments.rebuild(arrays)
         return -jnp.asarray(potential_energy(self.fn, (), data, self.split(position)))
+
+    @functools.cached_property
+    def shared_log_density(self) -> Callable[[Array, Arrays], Array]:
+        """`log_density`, traced and differentiated once for all who use it.
+
+        A program of NUTS takes three gradients, and each would run the model function anew.
+        """
+        return jax.jit(self.log_density)
 
     def log_parts(self, position: Array, arrays: Arrays) -> tuple[Array, Array]:
         """Log density of the data given the sites at `position`, and log prior of those; scalars.
@@ -152,7 +161,7 @@ def starting_position(
 
     Stan's rule: the first of `attempts` draws that will do, else the last one.
     """
-    value_and_gradient = jax.value_and_grad(density.log_density)
+    value_and_gradient = jax.value_and_grad(density.shared_log_density)
 
     def again(carry: tuple[Array, Start]) -> tuple[Array, Start]:
         attempt, _ = carry

@@ -113,7 +113,7 @@ def compile_program(
         display.compiling()
         program = method.program(coordinates.fn, data)
         keep = site_names(model)
-        start = compiling(_start_of(program, method, given), *given, use=program.use)
+        start = compiling(_start_of(program, method, given), *given, use=use_of(arrays))
         state = devices.shapes(start.shapes)
         report = start_compiling(program.report, state, sharding=devices.everywhere, use=Use.BRIEF)
         advance = compiling(program.advance, state, use=program.use)

@@ -184,7 +184,7 @@ def _start_near(
     """Start at one of the positions, with an inverse mass matrix that fits all."""
     key, start_key = jax.random.split(key)
     position = near[jax.random.randint(start_key, (), 0, len(near))]
-    value, gradient = jax.value_and_grad(density.log_density)(position, arrays)
+    value, gradient = jax.value_and_grad(density.shared_log_density)(position, arrays)
     found = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
     chain = _new_chain(adaptation, key, Start(position, value, gradient, found))
     return chain._replace(mass=chain.mass._replace(inverse_mass_matrix=mass))
@@ -224,7 +224,7 @@ def _move(
     state, info = kernel(
         jax.random.fold_in(chain.key, step),
         chain.kernel,
-        lambda x: density.log_density(x, arrays),
+        lambda x: density.shared_log_density(x, arrays),
         chain.step_size,  # pyright: ignore[reportArgumentType]
         chain.mass.inverse_mass_matrix,
         settings.max_tree_depth,
