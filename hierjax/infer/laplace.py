@@ -64,7 +64,7 @@ from hierjax.infer.laplace_scale import (
 )
 from hierjax.infer.laplace_weights import order_along_path, resampled, smoothed
 from hierjax.infer.near import moments
-from hierjax.infer.program import Program
+from hierjax.infer.program import Iterated, Program
 
 MOST_PARAMETERS = 50
 SMALLEST_BATCH = 128
@@ -121,6 +121,7 @@ class Laplace:
         density = make_density(fn, Arguments.of(data), dict(data))
         check_few(density, "laplace", MOST_PARAMETERS, 'method="nuts"')
         layout = _Layout.of(self, positive_elements(density, fn, data))
+        passes = fn.passes if isinstance(fn, Iterated) else 1
 
         def advance(run: "_Run", arrays: Arrays) -> tuple["_Run", None]:
             def work(run: _Run) -> _Run:
@@ -138,7 +139,7 @@ class Laplace:
             num_discarded=1 + layout.most_rounds,
             report=_report,
             phase="importance sampling",
-            use=use_of(dict(data), self.points * self.rounds),
+            use=use_of(dict(data), self.points * self.rounds * passes),
         )
 
 

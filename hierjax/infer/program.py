@@ -80,6 +80,16 @@ class Integral(Protocol):
 
 
 @runtime_checkable
+class Iterated(Protocol):
+    """A model function that goes through the data several times for one density."""
+
+    @property
+    def passes(self) -> int:
+        """How many times, about."""
+        ...
+
+
+@runtime_checkable
 class Labelled(Protocol):
     """A model function that knows names of sites that were in a plate before it was transformed."""
 

@@ -16,6 +16,9 @@ from hierjax.transforms.prepared import ready
 from hierjax.transforms.quadrature import gauss_hermite
 
 APPROXIMATED = "hierjax_approximated"
+# Passes through the data to the mode of the effects: some twenty steps of the slowest of a batch,
+# each with the value, its slope, its curvature and the values of a line search.
+SEARCH = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,12 @@ class Approximated:
         """Return the function itself."""
         del data
         return self
+
+    @property
+    def passes(self) -> int:
+        """How many times the data are gone through for one density, about."""
+        effects = self.approximation.plan.layout.structure.factors[0].effects
+        return SEARCH + self.order**effects
 
     def taken(self, data: Mapping[str, Any]) -> tuple[str, ...]:
         """Names of the sites that are integrated out."""
