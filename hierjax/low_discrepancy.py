@@ -141,3 +141,20 @@ def along_path(points: Array) -> Array:
             along = jnp.clip(jnp.floor(along * slices), 0, slices - 1)
             place = place * slices + along
     return place + along
+
+
+def random_order(key: Array, count: int) -> Array:
+    """Order of so many draws (count,), such that any of them are a random part of all.
+
+    Draws that are spread evenly along a path must not be thinned along it: what is left would have
+    the same places in every run. Here draw i has place (a p(i) + b) modulo count, with p a
+    permutation, b and a at random, a without a divisor in common with `count`; sorting random
+    numbers would take XLA longer.
+    """
+    fixed = np.random.default_rng(0).permutation(count).astype(np.int32)
+    steps = np.arange(min(count, 2**31 // count - 1), dtype=np.int32)  # no overflow below
+    steps = steps[np.gcd(steps, count) == 1]
+    of_step, of_start = jax.random.split(key)
+    step = jax.random.choice(of_step, jnp.asarray(steps))
+    start = jax.random.randint(of_start, (), 0, count, jnp.int32)
+    return (step * fixed + start) % count

@@ -14,6 +14,7 @@ from hierjax.low_discrepancy import (
     Evenly,
     along_path,
     normal,
+    random_order,
     sobol,
     uniform,
 )
@@ -92,3 +93,23 @@ def test_many_columns_have_a_path_through_the_first():
     places = np.asarray(along_path(jnp.asarray(points)))
     assert len(np.unique(places)) == 50
     np.testing.assert_array_equal(places, along_path(jnp.asarray(points[:, :13])))
+
+
+@pytest.mark.parametrize("count", [1, 2, 300, 46_341])
+def test_random_order_is_an_order(count):
+    found = jax.jit(random_order, static_argnums=1)(jax.random.key(3), count)
+    np.testing.assert_array_equal(np.sort(found), np.arange(count))
+
+
+def test_thinned_draws_have_other_places_in_every_run():
+    """Every third of 300 draws is like a random third: its mean place varies as it should."""
+    count, thin, runs = 300, 3, 2000
+    keys = jax.random.split(jax.random.key(0), runs)
+    places = np.asarray(jax.jit(jax.vmap(lambda key: random_order(key, count)))(keys))
+    every = places.mean(0)
+    standard_error = np.sqrt((count**2 - 1) / 12 / runs)
+    assert np.abs(every - (count - 1) / 2).max() < 4.5 * standard_error
+    means = places[:, ::thin].mean(1)
+    expected = np.sqrt((count**2 - 1) / 12 * (1 - 1 / thin) / (count / thin))
+    assert abs(means.mean() - (count - 1) / 2) < 4 * expected / np.sqrt(runs)
+    assert means.std() == pytest.approx(expected, rel=0.25)

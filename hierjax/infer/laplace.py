@@ -363,9 +363,10 @@ def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> D
     """Resample points by their weights along a path through them; sites, in random order."""
     points, weight = jnp.reshape(run.points, (-1, density.size)), jnp.exp(run.log_weight)
     along = order_along_path(points, weight)
-    offset = jax.random.uniform(run.keys[-1])
+    of_offset, of_order = jax.random.split(run.keys[-1])
+    offset = jax.random.uniform(of_offset)
     indices, size = resampled(offset, weight[along], settings.draws)
-    order = np.random.default_rng(0).permutation(settings.draws)  # the same one for every run
+    order = low_discrepancy.random_order(of_order, settings.draws)
     indices = along[indices][order]
     chosen, _ = position_of(run.scale, points[indices])
     stats = {
@@ -375,7 +376,7 @@ def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> D
     trace = {"k_hat": run.k_hat, "weight_ess": run.effective, "effective_draws": size[None]}
     stats, trace = jax.tree.map(lambda x: x[None], (stats, trace))
     sites = constrain_all(density, chosen[None], arrays)
-    return Draws(sites, stats, run.status[None], trace, places=jnp.asarray(order)[None])
+    return Draws(sites, stats, run.status[None], trace, places=order[None])
 
 
 def _of_round(proposals: Mixture, index: Array) -> Mixture:
