@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hierjax.diagnostics import e_bfmi, pareto_k
+from hierjax.diagnostics import e_bfmi
 from hierjax.draws import STATUS_MESSAGE, FitInfo, Status
+from hierjax.importance_weights import pareto_k
 from hierjax.model import Model
 from hierjax.summary_checks import ONE_CHAIN, Check, Diagnostics, Extreme, checks_of
 from hierjax.summary_frame import (

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hierjax.diagnostics import chain_summary, weight_ess
+from hierjax.diagnostics import chain_summary
 from hierjax.draws import FitInfo
+from hierjax.importance_weights import weight_ess
 from hierjax.model import Model
 from hierjax.names import blocks_of, latent_sites, scalar_names
 from hierjax.summary_point import POINT_COLUMNS, is_point, point_frame

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats
 
-from hierjax import diagnostics
+from hierjax import diagnostics, importance_weights
 
 SHAPES = [(4, 1000), (4, 1001), (1, 500), (2, 4), (2, 5), (3, 6), (2, 7), (2, 9), (8, 31)]
 KINDS = ("independent", "slow", "tied", "antithetic")
@@ -160,7 +160,7 @@ def test_energy_fraction():
 def test_pareto_k_equals_arviz(size, spread):
     log_weight = spread * np.random.default_rng(9).normal(size=size)
     expected = array_stats.psislw(-log_weight)[1]
-    assert diagnostics.pareto_k(log_weight + 7e2) == pytest.approx(float(expected), rel=1e-8)
+    assert importance_weights.pareto_k(log_weight + 7e2) == pytest.approx(float(expected), rel=1e-8)
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.9])
@@ -169,14 +169,14 @@ def test_pareto_k_of_a_pareto_tail(shape):
     draws = np.random.default_rng(10).pareto(1 / shape, size=1_000_000)
     tail = 3 * np.sqrt(draws.size)
     error = (1 + shape) / np.sqrt(tail)
-    assert abs(diagnostics.pareto_k(np.log(draws)) - shape) < 5 * error + 0.01
+    assert abs(importance_weights.pareto_k(np.log(draws)) - shape) < 5 * error + 0.01
 
 
 @pytest.mark.parametrize("weights", [np.zeros(100), np.zeros(10), np.full(100, np.nan)])
 def test_pareto_k_that_cannot_be_fitted(weights):
-    assert np.isnan(diagnostics.pareto_k(weights))
+    assert np.isnan(importance_weights.pareto_k(weights))
 
 
 def test_effective_size_of_weights():
-    assert diagnostics.weight_ess(np.full((2, 50), -1e4)) == pytest.approx(100)
-    assert diagnostics.weight_ess(np.array([0.0, -np.inf, -np.inf])) == pytest.approx(1)
+    assert importance_weights.weight_ess(np.full((2, 50), -1e4)) == pytest.approx(100)
+    assert importance_weights.weight_ess(np.array([0.0, -np.inf, -np.inf])) == pytest.approx(1)

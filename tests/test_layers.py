@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "hierjax"
 
 LAYERS = (
     ("errors", "checks", "cache", "files", "threads", "compiler", "versions"),
-    ("linalg", "groups", "ragged", "optimise", "diagnostics", "draws", "low_discrepancy"),
+    ("linalg", "groups", "ragged", "optimise", "diagnostics", "importance_weights", "draws",
+     "low_discrepancy"),
     ("arguments", "trace", "provenance", "polynomial", "effects", "levels", "level", "relations",
      "model", "names", "density", "validation"),
     ("transforms", "formula", "library"),

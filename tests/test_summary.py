@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from hierjax import diagnostics, summary
+from hierjax import diagnostics, importance_weights, summary
 from hierjax.draws import FitInfo, Status
 from hierjax.model import Model
 from tests import models
@@ -117,7 +117,7 @@ def test_an_approximation_reports_the_effective_size_of_its_weights():
     draws = {name: values[:1] for name, values in good_draws().items()}
     stats = {"log_weight": log_weight}
     table = summary.summary_table(radon_model(), draws, info=SVI_INFO, stats=stats)
-    size = diagnostics.weight_ess(log_weight)
+    size = importance_weights.weight_ess(log_weight)
     assert table["rhat"].isna().all()
     np.testing.assert_allclose(table["ess_bulk"], size)
     np.testing.assert_allclose(table["mcse"], table["sd"] / np.sqrt(size))
@@ -337,7 +337,7 @@ def test_approximations_are_judged_by_their_weights(spread, ok, text):
     assert re.search(text, found.verdict)
     assert found.rhat is None and found.ess_bulk is None
     if spread:
-        assert found.k_hat == diagnostics.pareto_k(stats["log_weight"])
+        assert found.k_hat == importance_weights.pareto_k(stats["log_weight"])
 
 
 def test_predictions_of_every_row_are_not_judged():

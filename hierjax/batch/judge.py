@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from hierjax.batch.chunks import Chunk
-from hierjax.diagnostics import chain_summary, pareto_k, weight_ess
+from hierjax.diagnostics import chain_summary
 from hierjax.draws import STATUS_MESSAGE, Status
+from hierjax.importance_weights import pareto_k, weight_ess
 from hierjax.summary_checks import (
     LARGEST_K_HAT,
     LARGEST_RHAT,

@@ -5,8 +5,9 @@ import pytest
 
 from hierjax.batch.chunks import Chunk
 from hierjax.batch.judge import judge
-from hierjax.diagnostics import ess_bulk, pareto_k, rhat, weight_ess
+from hierjax.diagnostics import ess_bulk, rhat
 from hierjax.draws import Status
+from hierjax.importance_weights import pareto_k, weight_ess
 
 
 def chunk(values, stats=None, status=None, trace=None):
