@@ -214,8 +214,6 @@ PROBLEMS: dict[str, DesignProblem] = (
         name: DesignProblem(getattr(models, name), sampled(name), "NumPyro", methods, length=length)
         for name, methods, length in (
             ("btheb", GAUSSIAN, (1000, 2000)),
-            ("hsb82", GAUSSIAN, (400, 600)),
-            ("cheese", GAUSSIAN, (400, 500)),
             ("california_schools", ANY, (1000, 2000)),
             ("dune", ANY, (1000, 1500)),
             ("verbagg_1pl", ANY, (700, 1000)),
@@ -225,16 +223,13 @@ PROBLEMS: dict[str, DesignProblem] = (
         )
     }
     | {
-        "topics": DesignProblem(
-            models.topics, sampled("topics"), "NumPy", ("svi",), length=(500, 2500)
-        ),
-        "nested_topics": DesignProblem(
-            models.nested_topics,
-            sampled("nested_topics"),
-            "NumPy",
-            ("svi_mean_field",),
-            length=(500, 2500),
-        ),
+        name: DesignProblem(getattr(models, name), sampled(name), "NumPy", methods, length=length)
+        for name, methods, length in (
+            ("hsb82", GAUSSIAN, (500, 2500)),
+            ("cheese", GAUSSIAN, (1000, 4000)),
+            ("topics", ("svi",), (500, 2500)),
+            ("nested_topics", ("svi_mean_field",), (500, 2500)),
+        )
     }
 )
 

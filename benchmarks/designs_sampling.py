@@ -1,4 +1,4 @@
-"""References of last resort: long chains of NumPyro's own NUTS, or of a Gibbs sampler in NumPy."""
+"""References of last resort: long chains of NumPyro's own NUTS, or of samplers in NumPy."""
 
 import json
 import time
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.designs_compare import scalars
+from benchmarks.designs_gaussian import sample_gaussian
 from benchmarks.designs_problems import PROBLEMS, SAMPLED, DesignProblem
 from benchmarks.designs_topics import sample_topics
 from benchmarks.effects import effective_sample_size, versions
@@ -47,8 +48,8 @@ def sample_reference(problem: DesignProblem, seed: int = 1) -> dict[str, Any]:
     if problem.source == "NumPyro":
         draws, sampler, diverging = sample_numpyro(model, *problem.length, seed)
     else:
-        draws, sampler = sample_topics(model, *problem.length, seed)
-        diverging = 0
+        sample = sample_topics if "num_topics" in model.data else sample_gaussian
+        (draws, sampler), diverging = sample(model, *problem.length, seed), 0
     sites = abstract_trace(model.fn, model.data).sites.values()
     wanted = {
         site.name: draws[site.name] for site in sites if site.kind in ("latent", "deterministic")
