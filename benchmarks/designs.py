@@ -11,8 +11,8 @@ both sides and in posterior sds; of estimates (empirical Bayes against lme4), re
 stands what the largest of so many gaps may be by chance, and the smallest and largest ratio of sds.
 
 References of last resort are 4 chains of NumPyro's own NUTS, on the same function with non-centred
-effects (of topics: Gibbs sampling in NumPy), kept with their Monte Carlo errors in
-`results/designs_reference.json`.
+effects (of topics, and of Gaussian designs with their effects integrated out: samplers in NumPy),
+kept with their Monte Carlo errors in `results/designs_reference.json`.
 """
 
 import argparse

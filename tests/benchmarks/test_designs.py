@@ -162,7 +162,7 @@ def test_rows_that_are_kept_are_right():
     rows = load_rows()
     assert not {(row.problem, row.method): complaints(row) for row in rows if complaints(row)}
     exact = {row.design for row in rows if row.method in ("nuts", "laplace", "gibbs")}
-    assert set(library.MODELS) - exact == {"choice", "nested_slopes", "topics", "nested_topics"}
+    assert set(library.MODELS) - exact == {"topics", "nested_topics"}
 
 
 def test_references_that_were_sampled_mixed():
