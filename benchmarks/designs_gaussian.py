@@ -1,8 +1,8 @@
 """Gaussian designs sampled in NumPy, for references: nothing of hierjax, effects integrated out.
 
-Given the sds and correlations, everything else of `varying_slopes` and `nested_slopes` is normal. So
-coefficients of units, of markets and of the population are integrated out level by level, the few
-hyperparameters take random-walk Metropolis steps on their exact marginal density, and the
+Given the sds and correlations, everything else of `varying_slopes` and `nested_slopes` is normal.
+So coefficients of units, of markets and of the population are integrated out level by level, the
+few hyperparameters take random-walk Metropolis steps on their exact marginal density, and the
 coefficients are then drawn from what they are given these.
 
 A level's likelihood is kept as exp(-x'Px/2 + h'x + c), P its precision and h its shift. Half-normal
@@ -87,7 +87,9 @@ class GaussianDesign:
         self.sd_scales = np.concatenate([data["tau_sd"], between, [scale]])
         if self.nested:
             self.members = np.eye(data["num_parents"])[data["parent"]].T
-            self.design = np.broadcast_to(np.eye(self.size), (data["num_parents"], *[self.size] * 2))
+            self.design = np.broadcast_to(
+                np.eye(self.size), (data["num_parents"], *[self.size] * 2)
+            )
         else:
             self.design = np.stack([np.kron(np.eye(self.size), row) for row in data["group_x"]])
 
@@ -173,7 +175,9 @@ class GaussianDesign:
         flat = top.draw(mean, scale, generator.normal(size=mean.shape))
         found = {"gamma": flat.reshape(-1, *self.data["gamma_mean"].shape)}
         mean = (self.design @ flat[:, None, :, None])[..., 0]
-        for name, (likelihood, scale) in zip(("mu", "beta")[-len(lower) :], lower[::-1], strict=True):
+        for name, (likelihood, scale) in zip(
+            ("mu", "beta")[-len(lower) :], lower[::-1], strict=True
+        ):
             if name == "beta" and self.nested:
                 mean = found["mu"][:, self.data["parent"]]
             found[name] = likelihood.draw(mean, scale, generator.normal(size=mean.shape))

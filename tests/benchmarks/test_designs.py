@@ -161,7 +161,7 @@ def test_rows_are_kept_and_replaced(tmp_path, monkeypatch):
 
 
 def test_rows_that_are_kept_are_right():
-    """Each design has a row whose method is exact, but topics and those that wait for a long run."""
+    """Each design has a row whose method is exact, but topics and what waits for a long run."""
     rows = load_rows()
     assert {(row.problem, row.method) for row in rows if complaints(row)} == set(FAILING)
     exact = {row.design for row in rows if row.method in ("nuts", "laplace", "gibbs")}

@@ -1,4 +1,4 @@
-"""The reference of Gaussian designs: its density is that of dense matrices, and so are its draws."""
+"""The reference of Gaussian designs: density and draws are those of dense matrices."""
 
 import numpy as np
 import numpyro.distributions as dist
