@@ -2,7 +2,8 @@
 
 A problem's reference is one of: quadrature (`designs_quadrature`), a posterior or a fit in the
 reference folder, or long chains of NumPyro's own NUTS on the same function with non-centred
-effects (of topics: of Gibbs sampling in NumPy), kept in `results/designs_reference.json`.
+effects (where these can be integrated out: of a sampler in NumPy), kept in
+`results/designs_reference.json`.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ from benchmarks.designs_topics import in_order
 if TYPE_CHECKING:
     import hierjax as hj
 
-__all__ = ["PROBLEMS", "SAMPLED", "WANTING", "DesignProblem"]
+__all__ = ["FAILING", "PROBLEMS", "SAMPLED", "WANTING", "DesignProblem"]
 Draws = Mapping[str, np.ndarray]
 
 
@@ -214,30 +215,26 @@ PROBLEMS: dict[str, DesignProblem] = (
         name: DesignProblem(getattr(models, name), sampled(name), "NumPyro", methods, length=length)
         for name, methods, length in (
             ("btheb", GAUSSIAN, (1000, 2000)),
-            ("hsb82", GAUSSIAN, (400, 600)),
-            ("cheese", GAUSSIAN, (400, 500)),
             ("california_schools", ANY, (1000, 2000)),
             ("dune", ANY, (1000, 1500)),
             ("verbagg_1pl", ANY, (700, 1000)),
             ("verbagg_2pl", ANY, (400, 600)),
             ("margarine", ("nuts", "svi"), (300, 400)),
             ("salamanders", ANY, (300, 400)),
+            ("topics", ("svi",), (500, 1500)),
+            ("nested_topics", ("svi_mean_field",), (500, 1500)),
         )
     }
     | {
-        "topics": DesignProblem(
-            models.topics, sampled("topics"), "NumPy", ("svi",), length=(500, 2500)
-        ),
-        "nested_topics": DesignProblem(
-            models.nested_topics,
-            sampled("nested_topics"),
-            "NumPy",
-            ("svi_mean_field",),
-            length=(500, 2500),
-        ),
+        name: DesignProblem(getattr(models, name), sampled(name), "NumPy", methods, length=length)
+        for name, methods, length in (
+            ("hsb82", GAUSSIAN, (500, 2500)),
+            ("cheese", GAUSSIAN, (1000, 4000)),
+        )
     }
 )
 
-# Problems whose long chains have not been run yet: they have no reference, so no rows. Topics need
-# a quarter of an hour: 18,000 sweeps gave 32 effective draws of the worst of 838 parameters.
-WANTING = ("cheese", "hsb82", "verbagg_2pl", "topics", "nested_topics")
+# Problems whose long chains have not been run yet: they have no reference, so no rows.
+WANTING = ("verbagg_2pl",)
+# Fits that are known to be wrong: SVI stops at its limit of steps there, and says so.
+FAILING = (("topics", "svi"),)

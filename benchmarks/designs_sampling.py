@@ -1,4 +1,4 @@
-"""References of last resort: long chains of NumPyro's own NUTS, or of a Gibbs sampler in NumPy."""
+"""References of last resort: long chains of NumPyro's own NUTS, or of a sampler in NumPy."""
 
 import json
 import time
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.designs_compare import scalars
+from benchmarks.designs_gaussian import sample_gaussian
 from benchmarks.designs_problems import PROBLEMS, SAMPLED, DesignProblem
-from benchmarks.designs_topics import sample_topics
+from benchmarks.designs_topics import in_one_order
 from benchmarks.effects import effective_sample_size, versions
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def sample_reference(problem: DesignProblem, seed: int = 1) -> dict[str, Any]:
     if problem.source == "NumPyro":
         draws, sampler, diverging = sample_numpyro(model, *problem.length, seed)
     else:
-        draws, sampler = sample_topics(model, *problem.length, seed)
-        diverging = 0
+        (draws, sampler), diverging = sample_gaussian(model, *problem.length, seed), 0
+    if "topic_words" in draws:
+        draws = in_one_order(draws)
     sites = abstract_trace(model.fn, model.data).sites.values()
     wanted = {
         site.name: draws[site.name] for site in sites if site.kind in ("latent", "deterministic")
