@@ -179,7 +179,7 @@ CASES: dict[str, Case] = {
         "item_response", _item_response(1), NUTS, 200, remark="one parameter an item"
     ),
     "item_response, discriminating": Case(
-        "item_response", _item_response(2), NUTS, 200, remark="two parameters an item"
+        "item_response", _item_response(2), NUTS, 100, remark="two parameters an item"
     ),
     "choice": Case("choice", _choice, {"nuts": SHORTER}, 200),
     "abundance": Case("abundance", _abundance, NUTS, 200),

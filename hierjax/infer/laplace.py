@@ -61,7 +61,7 @@ from hierjax.infer.laplace_scale import (
     positive_elements,
     straight,
 )
-from hierjax.infer.laplace_weights import order_along_path, resampled, smoothed
+from hierjax.infer.laplace_weights import order_along_path, random_order, resampled, smoothed
 from hierjax.infer.near import moments
 from hierjax.infer.program import Program
 
@@ -361,7 +361,7 @@ def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> D
     along = order_along_path(points, weight)
     offset = jax.random.uniform(run.keys[-1])
     indices, size = resampled(offset, weight[along], settings.draws)
-    order = np.random.default_rng(0).permutation(settings.draws)  # the same one for every run
+    order = random_order(jax.random.fold_in(run.keys[-1], 1), settings.draws)
     indices = along[indices][order]
     chosen, _ = position_of(run.scale, points[indices])
     stats = {
@@ -371,7 +371,7 @@ def _finish(density: Density, settings: Laplace, run: _Run, arrays: Arrays) -> D
     trace = {"k_hat": run.k_hat, "weight_ess": run.effective, "effective_draws": size[None]}
     stats, trace = jax.tree.map(lambda x: x[None], (stats, trace))
     sites = constrain_all(density, chosen[None], arrays)
-    return Draws(sites, stats, run.status[None], trace, places=jnp.asarray(order)[None])
+    return Draws(sites, stats, run.status[None], trace, places=order[None])
 
 
 def _of_round(proposals: Mixture, index: Array) -> Mixture:

@@ -9,6 +9,7 @@ methods, Annals of Statistics 47.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
@@ -51,3 +52,15 @@ def order_along_path(points: Array, weight: Array) -> Array:
     spread = jnp.sqrt(jnp.sum(share * (points - mean) ** 2, 0))
     standard = (points - mean) / jnp.where(spread > 0, spread, 1.0)
     return jnp.argsort(low_discrepancy.along_path(jax.scipy.stats.norm.cdf(standard)))
+
+
+def random_order(key: Array, count: int) -> Array:
+    """Order of draws that were taken along a path: the places 0 to count - 1, (count,).
+
+    One order for all runs would give every tenth draw, say, the same errors in all of them. This is
+    one order moved at random in its index and in its values: it costs a twentieth of a sort, and
+    any part of the draws lies at places that are uniform over runs, and nearly independent.
+    """
+    fixed = jnp.asarray(np.random.default_rng(0).permutation(count))
+    of_index, of_value = jax.random.randint(key, (2,), 0, count)
+    return (jnp.roll(fixed, of_index) + of_value) % count

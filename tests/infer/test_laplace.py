@@ -19,6 +19,7 @@ from hierjax.draws import Status
 from hierjax.errors import FitError, ModelError, SettingsError
 from hierjax.infer.laplace_mode import begin_search, scale_tril, search_on, search_points
 from hierjax.infer.laplace_proposal import Mixture, draw, log_density, noise_columns, refit
+from hierjax.infer.laplace_weights import random_order
 from tests import models
 from tests.helpers import assert_same_posterior, reference_moments
 from tests.infer.runner import Runner
@@ -138,6 +139,25 @@ def test_draws_are_hardly_ever_duplicates_and_in_random_order(run_target):
     assert len(np.unique(x)) > 0.6 * len(x)
     weight, places = draws.stats["log_weight"][0], np.arange(len(x))
     assert abs(np.corrcoef(weight, places)[0, 1]) < 4 / np.sqrt(len(x))
+
+
+def test_errors_of_a_part_of_the_draws_differ_between_seeds(run_target):
+    """All have to vary as independent draws do, where one order for all would repeat its errors."""
+    x = np.stack([run_target(gaussian, seed).sites["x"][0] for seed in range(40)])
+    scores = (x - np.arange(3.0)) / np.array([1e-2, 1.0, 1e2])
+    for part in (scores[:, :100], scores[:, 20::40]):
+        errors = part.mean(axis=1) * np.sqrt(part.shape[1])
+        assert np.abs(errors.mean(axis=0)).max() < 4 / np.sqrt(40)
+        # of 3 chi-squared with 39 degrees of freedom, 1 in 3,000 is out of these for each
+        assert (errors.var(axis=0, ddof=1) * 39 > 15).all()
+        assert (errors.var(axis=0, ddof=1) * 39 < 78).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 4000])
+def test_an_order_has_every_place_once(count):
+    keys = jax.random.split(jax.random.key(0), 5)
+    for order in np.asarray(jax.vmap(lambda key: random_order(key, count))(keys)):
+        np.testing.assert_array_equal(np.sort(order), np.arange(count))
 
 
 def test_a_seed_fixes_the_draws_and_another_changes_them(run_target):
