@@ -127,7 +127,7 @@ def own_scales(y, group, num_groups):
     with numpyro.plate("group", num_groups):
         sigma = numpyro.sample("sigma", dist.Exponential(1.0))
         effect = numpyro.sample("effect", dist.Normal(0.3, sd))
-    with numpyro.plate("rows", y.shape[0]):
+    with numpyro.plate("rows", group.shape[0]):
         numpyro.sample("y", dist.Normal(effect[group], sigma[group]), obs=y)
 
 
