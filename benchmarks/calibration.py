@@ -3,8 +3,10 @@
     python -m benchmarks.calibration                    every case, with every method for it
     python -m benchmarks.calibration --case anova       one case
     python -m benchmarks.calibration --table            write docs/notes/calibration.md, no fits
+    python -m benchmarks.calibration --case anova --seed 1 --simulations 1000      look once more
 
-Rows are kept in `results/calibration.jsonl`. Bands are those that all curves of an exact method
+Rows are kept in `results/calibration.jsonl`, but for those of another seed or of another number of
+simulations, which are printed only. Bands are those that all curves of an exact method
 stay in with probability 99.9 %, so that one row in a thousand is off by chance. The cases are those
 of `tests/calibration`.
 """
@@ -58,10 +60,15 @@ class Row:
 
 
 def calibrate(
-    case: str, method: str, simulator: hj.Model | None = None, seed: int = 0
+    case: str,
+    method: str,
+    simulator: hj.Model | None = None,
+    seed: int = 0,
+    simulations: int | None = None,
 ) -> hj.Calibration:
     """Calibrate one method on one case; `simulator` is for those without real data."""
     chosen = CASES[case]
+    chosen = dataclasses.replace(chosen, simulations=simulations or chosen.simulations)
     if not isinstance(chosen, Case):
         return calibrate_around(chosen, chosen.methods[method], COVERAGE, seed)
     return hj.sbc(
@@ -158,6 +165,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--method", action="append", help="only these")
     parser.add_argument("--first", action="store_true", help="only the first method of each")
     parser.add_argument("--new", action="store_true", help="only those without a row")
+    parser.add_argument("--seed", type=int, default=0, help="another one: the row is not kept")
+    parser.add_argument("--simulations", type=int, help="how many: the row is not kept")
     parser.add_argument("--table", action="store_true", help="write the page, no fits")
     return parser
 
@@ -165,6 +174,7 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Run what the command line asks for."""
     options = arguments().parse_args()
+    again = bool(options.seed or options.simulations)
     kept = {(row.case, row.method) for row in load_rows()}
     for name, case in CASES.items():
         if options.table or (options.case and name not in options.case):
@@ -177,11 +187,12 @@ def main() -> None:
             if options.new and (name, method) in kept:
                 continue
             started = time.process_time()
-            found = calibrate(name, method)
+            found = calibrate(name, method, None, options.seed, options.simulations)
             row = row_of(name, method, found, time.process_time() - started)
-            keep_row(row)
+            if not again:
+                keep_row(row)
             print(_line(row), flush=True)
-            if row.verdict != "calibrated":
+            if again or row.verdict != "calibrated":
                 print(found, flush=True)
     write_page()
 

@@ -15,6 +15,7 @@ import hierjax as hj
 from hierjax.infer.program import Method
 
 SHORT = hj.NUTS(chains=2, warmup=300, draws=300)
+SHORTER = hj.NUTS(chains=2, warmup=200, draws=200)
 SWEEPS = hj.Gibbs(chains=2, warmup=300, draws=1500)
 EXACT_SWEEPS = dataclasses.replace(SWEEPS, updates="conjugate")
 IN_TURN = dataclasses.replace(SWEEPS, blocks="factor")
@@ -91,7 +92,7 @@ def _gamma_poisson() -> hj.Model:
 
 def _item_response(parameters: int) -> Callable[[], hj.Model]:
     def build() -> hj.Model:
-        person, item = _grid(15, 6)
+        person, item = _grid(15, 6) if parameters == 1 else _grid(12, 5)
         given = {"sd_prior": dist.HalfNormal(1.0), "mu_prior": dist.Normal(0.0, 1.0)}
         if parameters == 1:
             given["ability_sd_prior"] = dist.HalfNormal(1.0)
@@ -106,10 +107,10 @@ def _item_response(parameters: int) -> Callable[[], hj.Model]:
 
 def _choice() -> hj.Model:
     generator = np.random.default_rng(1)
-    person = np.repeat(np.arange(8), 6)
-    price, wealth = generator.normal(size=(48, 3)), generator.normal(size=8)[person]
+    person = np.repeat(np.arange(5), 5)
+    price, wealth = generator.normal(size=(25, 3)), generator.normal(size=5)[person]
     return hj.library.choice(
-        np.arange(48) % 3, {"price": price}, person, {"wealth": wealth},
+        np.arange(25) % 3, {"price": price}, person, {"wealth": wealth},
         alternatives=[0, 1, 2], gamma_sd=1.0, tau_sd=0.7,
     )  # fmt: skip
 
@@ -178,9 +179,9 @@ CASES: dict[str, Case] = {
         "item_response", _item_response(1), NUTS, 200, remark="one parameter an item"
     ),
     "item_response, discriminating": Case(
-        "item_response", _item_response(2), NUTS, 200, remark="two parameters an item"
+        "item_response", _item_response(2), NUTS, 100, remark="two parameters an item"
     ),
-    "choice": Case("choice", _choice, NUTS, 200),
+    "choice": Case("choice", _choice, {"nuts": SHORTER}, 200),
     "abundance": Case("abundance", _abundance, NUTS, 200),
     "n_mixture": Case("n_mixture", _n_mixture, NUTS, 200, remark="one visit was not made"),
     "poststratification": Case("poststratification", _example("poststratification"), NUTS, 200),

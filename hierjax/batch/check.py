@@ -80,7 +80,9 @@ def unsupported(
 
         return jax.jit(jax.vmap(outside))
 
-    program = _PROGRAMS.get((fn, arguments), build)
+    # Plates may have the length of an array, so the latent sites depend on shapes.
+    shapes = tuple(np.shape(array)[1:] for array in arrays)
+    program = _PROGRAMS.get((fn, arguments, shapes), build)
     count, found = len(arrays[0]), []
     for first in range(0, count, BLOCK):
         places = np.minimum(np.arange(first, first + BLOCK), count - 1)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
 
-from hierjax.arguments import Arguments
+from hierjax.arguments import Arguments, signature
 from hierjax.batch.plan import Data, Padding
 from hierjax.cache import ProgramCache
 from hierjax.density import Density, make_density
@@ -74,8 +74,9 @@ def _padded_parts(
         density = make_density(fn, arguments, padded[0])
         return density, _Parts(fn, arguments), jax.jit(density.constrain)
 
-    density, parts, constrain = _PROGRAMS.get((fn, arguments), build)
     arrays = [tuple(map(jnp.asarray, arguments.arrays(each))) for each in padded]
+    # Plates may have the length of an array, so the latent sites depend on shapes.
+    density, parts, constrain = _PROGRAMS.get((fn, arguments, signature(arrays[0])), build)
     position = 0.5 * np.random.default_rng(9).normal(size=density.size)
     values = constrain(jnp.asarray(position), arrays[0])
     latents = {slot.name: values[slot.name] for slot in density.slots}

@@ -88,14 +88,79 @@ def crossed(y, x, group, half, num_groups):
         numpyro.sample("y", dist.Normal(mean, sigma), obs=y)
 
 
+def nested(y, x, group, half, num_groups):
+    """Groups within larger ones, and a factor that crosses both."""
+    sd = numpyro.sample("sd", dist.HalfNormal(1.0).expand([3]).to_event(1))
+    sigma = numpyro.sample("sigma", dist.Exponential(1.0))
+    b = numpyro.sample("b", dist.Normal(0.0, 1.0))
+    with numpyro.plate("larger", 2):
+        larger = numpyro.sample("larger_effect", dist.Normal(0.0, sd[0]))
+    with numpyro.plate("group", num_groups):
+        effect = numpyro.sample("effect", dist.Normal(jnp.zeros(2), sd[1]).to_event(1))
+    with numpyro.plate("half", 3):
+        other = numpyro.sample("other", dist.Normal(0.0, sd[2]))
+    mean = b + larger[group // 2] + effect[group, 0] + effect[group, 1] * x + other[half]
+    with numpyro.plate("rows", x.shape[0]):
+        numpyro.sample("y", dist.Normal(mean, sigma), obs=y)
+
+
+def three_factors(y, x, group, half, pair, num_groups):
+    """Three crossed factors, whose pairs of groups do not all have rows."""
+    variance = numpyro.sample("variance", dist.InverseGamma(3.0, 2.0).expand([3]).to_event(1))
+    sigma = numpyro.sample("sigma", dist.HalfNormal(1.0))
+    b = numpyro.sample("b", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    sd = jnp.sqrt(variance)
+    with numpyro.plate("group", num_groups):
+        effect = numpyro.sample("effect", dist.Normal(0.0, sd[0]))
+    with numpyro.plate("half", 3):
+        slope = numpyro.sample("other", dist.Normal(0.0, sd[1]))
+    with numpyro.plate("pair", 6):
+        paired = numpyro.sample("paired", dist.Normal(0.0, sd[2]))
+    mean = effect[group] + slope[half] * x + paired[pair] + b[0] + b[1] * x
+    with numpyro.plate("rows", x.shape[0]):
+        numpyro.sample("y", dist.Normal(mean, sigma), obs=y)
+
+
+def own_scales(y, group, num_groups):
+    """Residual sds of groups, which are latent: rows cannot be summed once."""
+    sd = numpyro.sample("sd", dist.HalfNormal(1.0))
+    with numpyro.plate("group", num_groups):
+        sigma = numpyro.sample("sigma", dist.Exponential(1.0))
+        effect = numpyro.sample("effect", dist.Normal(0.3, sd))
+    with numpyro.plate("rows", group.shape[0]):
+        numpyro.sample("y", dist.Normal(effect[group], sigma[group]), obs=y)
+
+
+def other_scales(y, x, group, half, num_groups):
+    """The other priors that are read as gamma and half-t ones; a covariance and a factor beside."""
+    precision = numpyro.sample("precision", dist.Exponential(0.5))
+    common = numpyro.sample("common", dist.Chi2(5.0))
+    sd = numpyro.sample("sd", dist.FoldedDistribution(dist.Cauchy(0.0, 0.5)))
+    slopes = numpyro.sample("slopes", dist.TruncatedDistribution(dist.Cauchy(0.0, 0.5), low=0.0))
+    matrix = numpyro.sample(
+        "matrix", dist.InverseWishart(6.0, scale_matrix=jnp.array([[2.0, 0.5], [0.5, 1.0]]))
+    )
+    b = numpyro.sample("b", dist.Normal(0.0, slopes))
+    with numpyro.plate("group", num_groups):
+        normal = dist.MultivariateNormal(jnp.zeros(2), covariance_matrix=matrix)
+        effect = numpyro.sample("effect", normal)
+    with numpyro.plate("half", 3):
+        other = numpyro.sample("other", dist.Normal(0.0, sd))
+        more = numpyro.sample("more", dist.Normal(0.0, 1.0 / jnp.sqrt(common)))
+    mean = effect[group, 0] + effect[group, 1] * x + other[half] + (b + more[half]) * x
+    with numpyro.plate("rows", x.shape[0]):
+        numpyro.sample("y", dist.Normal(mean, 1.0 / jnp.sqrt(precision)), obs=y)
+
+
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """A model, and how it is to be sampled."""
+    """A model, and how it is to be sampled; `in_cells` keeps pairs of groups that share rows."""
 
     fn: Callable[..., Any]
     arguments: tuple[str, ...]
     updates: str = "collapsed"
     blocks: str = "auto"
+    in_cells: bool = False
 
     def data(self) -> dict[str, Any]:
         """Return arguments of the model function."""
@@ -105,6 +170,7 @@ class Kernel:
             "x": generator.normal(size=rows),
             "group": np.arange(rows) % groups,
             "half": np.arange(rows) * 7 % 5 % 3,
+            "pair": np.arange(rows) // 2,
             "num_groups": groups,
             "weights": np.exp(generator.normal(size=rows)),
         }
@@ -122,4 +188,14 @@ KERNELS = {
         conjugate, (*ROWS, "half", "weights"), updates="conjugate", blocks="factor"
     ),
     "effects by factor": Kernel(crossed, (*ROWS, "half"), blocks="factor"),
+    "nested effects together": Kernel(nested, (*ROWS, "half"), blocks="joint"),
+    "nested effects, a part of two factors": Kernel(nested, (*ROWS, "half"), blocks="factor"),
+    "three parts, pairs of groups in cells": Kernel(
+        three_factors, (*ROWS, "half", "pair"), "conjugate", "factor", in_cells=True
+    ),
+    "rows that are not summed": Kernel(own_scales, ("y", "group", "num_groups")),
+    "exact draws of scales with other priors": Kernel(other_scales, (*ROWS, "half"), "conjugate"),
+    "exact draw of a covariance, effects by factor": Kernel(
+        other_scales, (*ROWS, "half"), "conjugate", "factor"
+    ),
 }

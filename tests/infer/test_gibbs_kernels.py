@@ -15,7 +15,12 @@ import pytest
 from numpyro import handlers
 
 from hierjax.arguments import Arguments
+from hierjax.infer import slice as slicing
 from hierjax.infer.gibbs_sweep import Sampler
+from hierjax.linalg import shared
+from hierjax.transforms import blocks, conjugate
+from hierjax.transforms.conjugate import evidence_of
+from hierjax.transforms.conjugate_families import FAMILIES
 from hierjax.transforms.gibbs import gibbs_coordinates
 from tests.helpers import effective_sample_size
 from tests.infer.gibbs_models import KERNELS
@@ -51,9 +56,15 @@ SCALES = {"sd", "sigma", "variance", "precision", "slopes", "common"}
 test_functions.__test__ = False
 
 
-def by_turns(kernel, data, key):
+def coordinates_of(kernel, monkeypatch):
+    """How the sites of a kernel are drawn in turn."""
+    if kernel.in_cells:
+        monkeypatch.setattr(shared, "CELL", 0)
+    return gibbs_coordinates(kernel.fn, kernel.data(), updates=kernel.updates, blocks=kernel.blocks)
+
+
+def by_turns(kernel, coordinates, data, key):
     """Test functions along chains of turns, shape (chain, step, function)."""
-    coordinates = gibbs_coordinates(kernel.fn, data, updates=kernel.updates, blocks=kernel.blocks)
     prepared = coordinates.prepare(data)
     sampler, arguments = Sampler.of(coordinates.fn, prepared), Arguments.of(prepared)
 
@@ -91,13 +102,11 @@ def at_once(kernel, data, key, count=40_000):
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", KERNELS)
-def test_joint_distribution_is_kept(name):
-    kernel = KERNELS[name]
+def assert_joint_distribution_is_kept(kernel, coordinates):
+    """Compare the mean of every test function that varies."""
     data = kernel.data()
     with jax.enable_x64(True):
-        turns = np.asarray(by_turns(kernel, data, jax.random.key(1)))
+        turns = np.asarray(by_turns(kernel, coordinates, data, jax.random.key(1)))
         once = np.asarray(jax.jit(lambda key: at_once(kernel, data, key))(jax.random.key(2)))
     moving = once.std(axis=0) > 1e-6
     assert moving.sum() > 20
@@ -110,3 +119,76 @@ def test_joint_distribution_is_kept(name):
         gaps[int(place)] = (chain.mean() - independent.mean()) / error
     worst = {place: gap for place, gap in gaps.items() if abs(gap) > STANDARD_ERRORS}
     assert not worst, worst
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KERNELS)
+def test_joint_distribution_is_kept(name, monkeypatch):
+    kernel = KERNELS[name]
+    assert_joint_distribution_is_kept(kernel, coordinates_of(kernel, monkeypatch))
+
+
+@pytest.mark.slow
+def test_kernels_have_every_family_and_every_way_to_draw_effects(monkeypatch):
+    ways, families = set(), set()
+    for kernel in KERNELS.values():
+        stage = coordinates_of(kernel, monkeypatch).fn
+        families |= {each.family for each in stage.exact_updates}
+        cells = [each.cells for each in getattr(stage, "sharing", ())]
+        kept = "in cells" if any(cells) else "dense" if cells else "alone"
+        ways.add((type(stage).__name__, "summed" if stage.plan.summed else "by row", kept))
+        monkeypatch.undo()
+    assert families == set(FAMILIES)
+    assert ways == {
+        ("Jointly", "summed", "alone"),
+        ("Jointly", "by row", "alone"),
+        ("ByFactor", "summed", "dense"),
+        ("ByFactor", "summed", "in cells"),
+    }
+
+
+def one_group_more(monkeypatch):
+    """Count one normal variable too many in every exact draw of a scale."""
+
+    def mistaken(family, others, value):
+        evidence = evidence_of(family, others, value)
+        return evidence._replace(count=evidence.count + 1.0)
+
+    monkeypatch.setattr(conjugate, "evidence_of", mistaken)
+
+
+def a_slice_too_low(monkeypatch):
+    """Lay slices at two thirds of their depth below the density."""
+
+    def mistaken(walk, own, width, noise):
+        return begun(walk, own, width, noise.at[2].multiply(2.0 / 3.0))
+
+    begun = slicing._begun
+    monkeypatch.setattr(slicing, "_begun", mistaken)
+
+
+def effects_given_a_larger_sd(monkeypatch):
+    """Draw effects given a residual sd that is too large by a fifth."""
+
+    def mistaken(statistics, prior, sigma):
+        return factorise(statistics, prior, 1.2 * sigma)
+
+    factorise = blocks.factorise
+    monkeypatch.setattr(blocks, "factorise", mistaken)
+
+
+MISTAKES = {
+    "exact draws of scales": one_group_more,
+    "slices, effects together": a_slice_too_low,
+    "effects by factor": effects_given_a_larger_sd,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MISTAKES)
+def test_planted_mistakes_are_found(name, monkeypatch):
+    kernel = KERNELS[name]
+    coordinates = coordinates_of(kernel, monkeypatch)
+    MISTAKES[name](monkeypatch)
+    with pytest.raises(AssertionError):  # means are off, or the turns wander away
+        assert_joint_distribution_is_kept(kernel, coordinates)

@@ -140,6 +140,18 @@ def test_draws_are_hardly_ever_duplicates_and_in_random_order(run_target):
     assert abs(np.corrcoef(weight, places)[0, 1]) < 4 / np.sqrt(len(x))
 
 
+def test_errors_of_a_part_of_the_draws_differ_between_seeds(run_target):
+    """All have to vary as independent draws do, where one order for all would repeat its errors."""
+    x = np.stack([run_target(gaussian, seed).sites["x"][0] for seed in range(40)])
+    scores = (x - np.arange(3.0)) / np.array([1e-2, 1.0, 1e2])
+    for part in (scores[:, :100], scores[:, 20::40]):
+        errors = part.mean(axis=1) * np.sqrt(part.shape[1])
+        assert np.abs(errors.mean(axis=0)).max() < 4 / np.sqrt(40)
+        # of 3 chi-squared with 39 degrees of freedom, 1 in 3,000 is out of these for each
+        assert (errors.var(axis=0, ddof=1) * 39 > 15).all()
+        assert (errors.var(axis=0, ddof=1) * 39 < 78).all()
+
+
 def test_a_seed_fixes_the_draws_and_another_changes_them(run_target):
     first, again, other = (run_target(gaussian, seed).sites["x"] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
