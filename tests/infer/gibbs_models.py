@@ -132,11 +132,11 @@ def own_scales(y, group, num_groups):
 
 
 def other_scales(y, x, group, half, num_groups):
-    """The other priors that are read as gamma and half-t ones; a covariance and a factor beside."""
+    """The other priors that are read as gamma ones; a covariance, and two sites on one factor."""
     precision = numpyro.sample("precision", dist.Exponential(0.5))
     common = numpyro.sample("common", dist.Chi2(5.0))
-    sd = numpyro.sample("sd", dist.FoldedDistribution(dist.Cauchy(0.0, 0.5)))
-    slopes = numpyro.sample("slopes", dist.TruncatedDistribution(dist.Cauchy(0.0, 0.5), low=0.0))
+    half_t = dist.FoldedDistribution(dist.StudentT(9.0, 0.0, 0.7))
+    sd, slopes = numpyro.sample("sd", half_t), numpyro.sample("slopes", half_t)
     matrix = numpyro.sample(
         "matrix", dist.InverseWishart(6.0, scale_matrix=jnp.array([[2.0, 0.5], [0.5, 1.0]]))
     )
