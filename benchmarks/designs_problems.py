@@ -33,7 +33,7 @@ from benchmarks.designs_topics import in_order
 if TYPE_CHECKING:
     import hierjax as hj
 
-__all__ = ["FAILING", "PROBLEMS", "SAMPLED", "WANTING", "DesignProblem"]
+__all__ = ["PROBLEMS", "SAMPLED", "WANTING", "DesignProblem"]
 Draws = Mapping[str, np.ndarray]
 
 
@@ -236,5 +236,3 @@ PROBLEMS: dict[str, DesignProblem] = (
 
 # Problems whose long chains have not been run yet: they have no reference, so no rows.
 WANTING = ("verbagg_2pl",)
-# Fits that are known to be wrong: SVI stops at its limit of steps there, and says so.
-FAILING = (("topics", "svi"),)

@@ -10,7 +10,7 @@ from scipy import stats
 from benchmarks import designs
 from benchmarks.designs import Row, complaints, keep_row, load_rows, table
 from benchmarks.designs_compare import Reference, beyond_chance, chance, gaps
-from benchmarks.designs_problems import FAILING, PROBLEMS, SAMPLED, WANTING
+from benchmarks.designs_problems import PROBLEMS, SAMPLED, WANTING
 from benchmarks.designs_quadrature import NODES, arms_likelihood, population, slopes, summarise
 from hierjax import library
 from hierjax.datasets import load_data
@@ -163,7 +163,7 @@ def test_rows_are_kept_and_replaced(tmp_path, monkeypatch):
 def test_rows_that_are_kept_are_right():
     """Each design has a row whose method is exact, but topics and what waits for a long run."""
     rows = load_rows()
-    assert {(row.problem, row.method) for row in rows if complaints(row)} == set(FAILING)
+    assert not [(row.problem, row.method) for row in rows if complaints(row)]
     exact = {row.design for row in rows if row.method in ("nuts", "laplace", "gibbs")}
     assert set(library.MODELS) - exact == {"choice", "topics", "nested_topics"}
 

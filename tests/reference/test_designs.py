@@ -14,13 +14,13 @@ import pytest
 
 import hierjax as hj
 from benchmarks.designs import complaints, measure
-from benchmarks.designs_problems import FAILING, PROBLEMS, WANTING
+from benchmarks.designs_problems import PROBLEMS, WANTING
 from tests.helpers import reference, reference_json
 
 pytestmark = pytest.mark.slow
 SEED = 4
 GRID = [
-    pytest.param(name, method, marks=[pytest.mark.xfail] * ((name, method) in FAILING))
+    (name, method)
     for name, each in PROBLEMS.items()
     if name not in WANTING
     for method in each.methods
