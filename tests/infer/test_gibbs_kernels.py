@@ -40,7 +40,7 @@ def simulate(fn, data, key, values=None):
 
 
 def test_functions(values):
-    """Means and squares of everything, and products with the data."""
+    """Means and squares of everything, and products with the data; bounded, to mix quickly."""
     parts = []
     for name, value in values.items():
         value = jnp.ravel(value)
@@ -48,7 +48,7 @@ def test_functions(values):
             value = jnp.log(value)
         parts += [jnp.arctan(value), jnp.tanh(value) ** 2]
     spread = jnp.log(jnp.mean(values["y"] ** 2))
-    parts += [spread[None], jnp.arctan(parts[0] * spread)]
+    parts += [jnp.arctan(spread)[None], jnp.arctan(parts[0] * spread)]
     return jnp.concatenate(parts)
 
 
