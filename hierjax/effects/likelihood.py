@@ -22,26 +22,29 @@ def unravel(vector: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
 
 
 def local_statistics(
-    structure: Structure, design: Design, slope: Array, weights: Array
+    structure: Structure, design: Design, slope: Array, curved: Design, weights: Array
 ) -> Statistics:
-    """Statistics of the quadratic  slope' Z u - 1/2 u' Z' diag(weights) Z u  in the effects u.
+    """Statistics of the quadratic  slope' Z u - 1/2 u' K' diag(weights) K u  in the effects u.
 
     With a unit prior, `log_likelihood` of them is the logarithm of the integral of exp(quadratic)
     over the standard normal u.
 
     Parameters
     ----------
-    structure, design
-        What is grouped in what, and the rows.
-    slope, weights
-        Derivative and negative second derivative of the log likelihood by each predictor, (n,).
+    structure
+        What is grouped in what.
+    design, slope
+        The rows Z, and the derivative of the log likelihood by the predictor of each, (n,).
+    curved, weights
+        The rows K whose squares make up the curvature, and their weights: Z and the negative second
+        derivatives where each term of the log likelihood has one predictor.
     """
-    nothing = jnp.zeros_like(slope)
-    curved = summarise(structure, nothing, design.terms, design.columns, weights=weights)
+    nothing = jnp.zeros_like(weights)
+    curvature = summarise(structure, nothing, curved.terms, curved.columns, weights=weights)
     linear = summarise(structure, slope, design.terms, design.columns)
-    zero = jnp.zeros_like(curved.total)
+    zero = jnp.zeros_like(curvature.total)
     return dataclasses.replace(
-        curved,
+        curvature,
         # A row of weight 0 or less would count as padding, its groups as unknown.
         ancestors=linear.ancestors,
         response=linear.response,

@@ -18,6 +18,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hierjax.effects.coupling import (
+    Coupled,
+    Coupling,
+    Curvature,
+    curvature,
+    nonnegative_curvature,
+    times,
+)
 from hierjax.effects.design import Design
 from hierjax.effects.likelihood import local_statistics
 from hierjax.effects.prior import unit_prior
@@ -25,6 +33,7 @@ from hierjax.groups import take
 from hierjax.linalg import (
     Effects,
     Factorisation,
+    Statistics,
     Structure,
     conditional_mean,
     factorise,
@@ -48,14 +57,14 @@ class Quadratic(NamedTuple):
     value
         l there.
     slope, weights
-        First and negative second derivative of l by each predictor, (n,).
+        First and negative second derivative of l by each predictor, (n,), or blocks of the second.
     linear
         Slope of the quadratic where all effects are zero, (n,).
     """
 
     value: Array
     slope: Array
-    weights: Array
+    weights: Curvature
     linear: Array
 
 
@@ -145,19 +154,38 @@ def find_mode(
 
 
 def quadratic_at(
-    log_density: LogDensity, predictors: Array, design: Design, *, exact: Array | bool = False
+    log_density: LogDensity,
+    predictors: Array,
+    design: Design,
+    coupling: Coupling | None = None,
+    *,
+    exact: Array | bool = False,
 ) -> Quadratic:
-    """Match a log likelihood at given predictors; unless `exact`, negative weights become zero."""
+    """Match a log likelihood at given predictors.
+
+    Unless `exact`, which is for terms of one predictor each, what curves upwards is left out.
+    """
     value, slope = jax.value_and_grad(log_density)(predictors)
-    weights = curvature(log_density, predictors)
-    weights = jnp.where(exact, weights, jnp.maximum(weights, 0.0))
-    return Quadratic(value, slope, weights, slope + weights * (predictors - design.start))
+    weights = nonnegative_curvature(log_density, predictors, coupling)
+    if exact is not False:
+        assert isinstance(weights, Array) and coupling is None
+        weights = jnp.where(exact, curvature(log_density, predictors), weights)
+    linear = slope + times(weights, predictors - design.start)
+    return Quadratic(value, slope, weights, linear)
 
 
 def condition(near: Quadratic, design: Design, structure: Structure) -> Factorisation:
     """Return the Gaussian of standard normal effects given a quadratic log likelihood."""
-    statistics = local_statistics(structure, design, near.linear, near.weights)
+    statistics = quadratic_statistics(near, design, structure)
     return factorise(statistics, unit_prior(structure), 1.0)
+
+
+def quadratic_statistics(near: Quadratic, design: Design, structure: Structure) -> Statistics:
+    """Sum a quadratic log likelihood of the predictors into one of the effects of `design`."""
+    curved, weights = design, near.weights
+    if isinstance(weights, Coupled):
+        curved, weights = weights.weighted(design)
+    return local_statistics(structure, design, near.linear, curved, weights)
 
 
 def zero_effects(structure: Structure, dtype: Any = None) -> Effects:
@@ -177,12 +205,6 @@ def separates(log_density: LogDensity, predictors: Array, direction: Array) -> A
     close = {"float64": 1e-8, "float32": 1e-3}[along.dtype.name]
     size = jnp.max(jnp.abs(expected), initial=0.0)
     return jnp.max(jnp.abs(along - expected), initial=0.0) <= close * (1.0 + size)
-
-
-def curvature(log_density: LogDensity, predictors: Array) -> Array:
-    """Negative second derivative of a log likelihood by each predictor, (n,)."""
-    _, along = jax.jvp(jax.grad(log_density), (predictors,), (jnp.ones_like(predictors),))
-    return -along
 
 
 def predict(design: Design, effects: Effects) -> Array:
@@ -281,7 +303,9 @@ def _step(
     predictors = predict(design, effects)
     weights = jax.lax.stop_gradient(curvature(log_density, predictors))
     still = jax.lax.stop_gradient(design)
-    fixed = local_statistics(structure, still, weights * _spread(still, effects), weights)
+    fixed = local_statistics(
+        structure, still, weights * _spread(still, effects), still, weights
+    )
     slope = jax.grad(log_density)(predictors)
     moving = summarise(structure, slope, design.terms, design.columns)
     statistics = dataclasses.replace(

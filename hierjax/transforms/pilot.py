@@ -10,10 +10,17 @@ from jax import Array
 
 from hierjax.effects import Design
 from hierjax.effects.design import check_design, design_of, directions
-from hierjax.effects.likelihood import local_statistics
-from hierjax.effects.mode import Quadratic, condition, predict, quadratic_at, zero_effects
+from hierjax.effects.coupling import Coupling
+from hierjax.effects.mode import (
+    Quadratic,
+    condition,
+    predict,
+    quadratic_at,
+    quadratic_statistics,
+    zero_effects,
+)
 from hierjax.effects.values import constrain, free_shape, some_latents
-from hierjax.linalg import Effects, Statistics, Structure, conditional_mean
+from hierjax.linalg import Effects, Statistics, conditional_mean
 from hierjax.optimise import STEPS, ascend, begin
 from hierjax.trace import abstract_trace
 from hierjax.transforms.placement import Placement
@@ -73,7 +80,7 @@ def find_pilot(fn: Callable[..., Any], plan: Placement, data: Mapping[str, Any])
         return outside + log_jacobian + log_density - 0.5 * log_determinant
 
     def step(state: _State, _: None) -> tuple[_State, None]:
-        effects, near = newton_step(*at(state.free), structure, state.effects)
+        effects, near = newton_step(*at(state.free), plan, state.effects)
         slope = jax.grad(objective)(state.free, effects, near)
         free, optimiser = ascend(slope, state.optimiser, state.free)
         return _State(free, optimiser, effects), None
@@ -82,19 +89,25 @@ def find_pilot(fn: Callable[..., Any], plan: Placement, data: Mapping[str, Any])
     start = _State(free, begin(free), zero_effects(structure))
     state, _ = jax.lax.scan(step, start, length=STEPS)
     rows, design = at(state.free)
-    near = quadratic_at(rows.log_density, predict(design, state.effects), design)
+    coupling = coupling_of(plan, rows)
+    near = quadratic_at(rows.log_density, predict(design, state.effects), design, coupling)
     latents = constrain(sites, state.free)[0]
     statistics = _statistics(fn, plan, latents, data, indexes, near)
     return {"statistics": statistics, "latents": latents}
 
 
+def coupling_of(plan: Placement, rows: Rows) -> Coupling | None:
+    """Which predictors belong together, for rows of this number."""
+    return None if plan.coupling is None else plan.coupling.of(rows.split.shapes)
+
+
 def newton_step(
-    rows: Rows, design: Design, structure: Structure, effects: Effects
+    rows: Rows, design: Design, plan: Placement, effects: Effects
 ) -> tuple[Effects, Quadratic]:
     """One Newton step of the effects, held back where it moves a predictor far; its quadratic."""
     predictors = predict(design, effects)
-    near = quadratic_at(rows.log_density, predictors, design)
-    target = conditional_mean(condition(near, design, structure))
+    near = quadratic_at(rows.log_density, predictors, design, coupling_of(plan, rows))
+    target = conditional_mean(condition(near, design, plan.layout.structure))
     moved = jnp.max(jnp.abs(predict(design, target) - predictors), initial=0.0)
     share = jnp.minimum(1.0, LONGEST / jnp.where(moved > 0, moved, 1.0))
     finite = jnp.isfinite(moved)
@@ -115,7 +128,7 @@ def _statistics(
     """Quadratic of the predictors in terms of the deviations."""
     predictors = rows_of(fn, plan, latents, data, whitened=False).predictors
     design = design_of(predictors, plan.layout, indexes)
-    statistics = local_statistics(plan.layout.structure, design, near.linear, near.weights)
+    statistics = quadratic_statistics(near, design, plan.layout.structure)
     valid = check_design(predictors, plan.layout, design, directions(plan.sites))
     poison = jnp.where(valid, 0.0, jnp.nan)  # data of another structure than the plan's
     return dataclasses.replace(

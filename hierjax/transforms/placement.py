@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hierjax.effects import EffectSite, Layout
+from hierjax.effects.coupling import Coupling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Placement:
         Sites whose density depends on those taken out.
     hidden
         Deterministic sites that do.
+    coupling
+        Which linear predictors belong together; None where each term of the log likelihood has one.
     """
 
     sites: tuple[EffectSite, ...]
@@ -32,6 +35,7 @@ class Placement:
     layout: Layout
     responses: tuple[str, ...]
     hidden: frozenset[str]
+    coupling: Coupling | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def by_name(self) -> dict[str, EffectSite]:

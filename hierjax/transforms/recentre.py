@@ -42,7 +42,7 @@ from hierjax.linalg import (
 )
 from hierjax.low_discrepancy import Evenly
 from hierjax.transforms.noncentre import NO_EFFECTS
-from hierjax.transforms.pilot import find_pilot, newton_step, row_indexes
+from hierjax.transforms.pilot import coupling_of, find_pilot, newton_step, row_indexes
 from hierjax.transforms.placement import Placement, site_names
 from hierjax.transforms.prepared import ready
 from hierjax.transforms.recentre_plan import make_recentre_plan
@@ -162,8 +162,10 @@ class Recentred:
         # The pilot's mean is never far off; from zero, a first step can overflow a likelihood.
         effects = conditional_map(factorisation, zero_noise(structure), whitened=True)
         for _ in range(self.steps - 1):
-            effects, _ = newton_step(rows, design, structure, effects)
-        near = quadratic_at(rows.log_density, predict(design, effects), design)
+            effects, _ = newton_step(rows, design, plan, effects)
+        near = quadratic_at(
+            rows.log_density, predict(design, effects), design, coupling_of(plan, rows)
+        )
         return condition(near, design, structure)
 
 

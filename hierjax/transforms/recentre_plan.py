@@ -6,6 +6,7 @@ from typing import Any
 from hierjax.effects import EffectSite, gaussian_sites
 from hierjax.errors import ModelError
 from hierjax.trace import ModelTrace, abstract_trace
+from hierjax.transforms.coupled import read_coupling
 from hierjax.transforms.noncentre import group_effects, without_parents
 from hierjax.transforms.placement import Placement
 from hierjax.transforms.trial import Trial
@@ -106,5 +107,8 @@ def _plan(trial: Trial) -> Placement:
             f"{', '.join(repr(name) for name in trial.by_name if name != varying[0])}: its "
             "scale depends on them. Leave one of them out of `sites`."
         )
-    latents = tuple(trial.latents)
-    return Placement(trial.sites, latents, trial.layout(), trial.responses, trial.hidden)
+    latents, layout = tuple(trial.latents), trial.layout()
+    return Placement(
+        trial.sites, latents, layout, trial.responses, trial.hidden,
+        coupling=read_coupling(trial, layout),
+    )  # fmt: skip

@@ -111,12 +111,16 @@ class Trial:
 
         return split(parts, self.zeros, self.others, chosen)
 
-    def layout(self, flat: Collection[str] = (), fixed: Fixed = "prior") -> Layout:
-        """Lay the sites out by the linear predictors of the responses, see `lay_out`."""
-        cut = rows_split(
+    @functools.cached_property
+    def rows(self) -> Split:
+        """Log densities of the responses, element by element, cut at their linear predictors."""
+        return rows_split(
             self.fn, self.arguments, self.by_name, self.zeros, self.others, self.responses
         )
-        readings = self.readings("predictors", cut.predictors, self.sites)
+
+    def layout(self, flat: Collection[str] = (), fixed: Fixed = "prior") -> Layout:
+        """Lay the sites out by the linear predictors of the responses, see `lay_out`."""
+        readings = self.readings("predictors", self.rows.predictors, self.sites)
         return lay_out(readings, self.sites, flat=flat, fixed=fixed)
 
     def readings(
