@@ -101,7 +101,9 @@ class Coupled:
         """Multiply W by a vector (n,)."""
         pieces = self.coupling.cut(vector)
         pairs = zip(self.blocks, pieces, strict=True)
-        return self.coupling.join([jnp.einsum("ekl,el->ek", block, piece) for block, piece in pairs])
+        return self.coupling.join(
+            [jnp.einsum("ekl,el->ek", block, piece) for block, piece in pairs]
+        )
 
     def weighted(self, design: Design) -> tuple[Design, Array]:
         """Return the rows C' Z, whose weights are 1, and these."""
@@ -124,9 +126,7 @@ class Coupled:
         return jnp.concatenate(found)
 
 
-jax.tree_util.register_dataclass(
-    Coupled, data_fields=["blocks", "roots"], meta_fields=["coupling"]
-)
+jax.tree_util.register_dataclass(Coupled, data_fields=["blocks", "roots"], meta_fields=["coupling"])
 
 Curvature = Array | Coupled
 

@@ -147,6 +147,7 @@ def find_mode(
     near = quadratic_at(log_density, predictors, design, exact=concave)
     factorisation = condition(near, design, structure)
     converged &= concave & jnp.isfinite(near.value + factorisation.log_determinant)
+    assert isinstance(near.weights, Array)
     return Mode(
         effects, predictors, near.slope, near.weights, factorisation, near.value,
         converged, iterations,
@@ -303,9 +304,7 @@ def _step(
     predictors = predict(design, effects)
     weights = jax.lax.stop_gradient(curvature(log_density, predictors))
     still = jax.lax.stop_gradient(design)
-    fixed = local_statistics(
-        structure, still, weights * _spread(still, effects), still, weights
-    )
+    fixed = local_statistics(structure, still, weights * _spread(still, effects), still, weights)
     slope = jax.grad(log_density)(predictors)
     moving = summarise(structure, slope, design.terms, design.columns)
     statistics = dataclasses.replace(

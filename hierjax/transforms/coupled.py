@@ -143,7 +143,9 @@ def _somewhere(rows: Rows, start: Array) -> tuple[Array, Array]:
 def _differ(design: Design, coupling: Coupling) -> Array:
     """Whether predictors of one element have different coefficients or groups."""
     columns = [design.columns, *(term.design for term in design.terms)]
-    columns += [jnp.asarray(term.index)[:, None].astype(design.start.dtype) for term in design.terms]
+    columns += [
+        jnp.asarray(term.index)[:, None].astype(design.start.dtype) for term in design.terms
+    ]
     gaps = [
         jnp.max(jnp.abs(piece - piece[:, :1]), initial=0.0)
         for piece in coupling.cut(jnp.concatenate(columns, axis=1))

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from hierjax.effects import Design
-from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.coupling import Coupling
+from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.mode import (
     Quadratic,
     condition,
