@@ -2,7 +2,8 @@
 
 Importance sampling is the fastest method by far where few parameters are left to sample, and says
 itself where it failed; NUTS serves every model. So the first is tried where it applies, with the
-second behind it.
+second behind it. Both integrate crossed factors out by a dense matrix; where that is too large,
+Gibbs sampling draws factors in turn.
 """
 
 import dataclasses
@@ -11,11 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from hierjax.effects.values import free_shape
+from hierjax.infer.gibbs import Gibbs
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.program import Method, Program
 from hierjax.trace import abstract_trace
 from hierjax.transforms.coordinates import INTEGRATED, Coordinates
+from hierjax.transforms.gibbs import LARGEST_DENSE
+from hierjax.transforms.integrate import Integrated
 
 MOST_PARAMETERS = 15  # above, a mixture of few Student distributions covers posteriors badly
 
@@ -41,11 +45,14 @@ class Auto:
         return NUTS().program(fn, data)
 
 
-def first_choice(coordinates: Coordinates, parameters: Callable[[], int]) -> Choice:
+def first_choice(
+    coordinates: Coordinates, parameters: Callable[[], int], *, in_turn: bool = False
+) -> Choice:
     """Choose the method to try first for a model in its coordinates.
 
-    Importance sampling (`Laplace`) where group effects are integrated out, no others are left, and
-    at most 15 parameters remain; else NUTS.
+    Gibbs sampling where crossed factors would be integrated out by a dense matrix of more than 400
+    rows; importance sampling (`Laplace`) where group effects are integrated out, no others are
+    left, and at most 15 parameters remain; else NUTS.
 
     Parameters
     ----------
@@ -53,18 +60,33 @@ def first_choice(coordinates: Coordinates, parameters: Callable[[], int]) -> Cho
         How each effect is treated.
     parameters
         Returns how many are left to sample; only called where their number decides.
+    in_turn
+        Whether Gibbs sampling may be chosen, which has coordinates of its own.
     """
     treatments = {treatment for _, treatment in coordinates.choices}
     if treatments - {INTEGRATED}:
         return Choice(NUTS(), "group effects are left to sample")
     if not treatments:
         return Choice(NUTS(), "no group effects are integrated out")
+    dense = _dense_rows(coordinates)
+    if in_turn and dense > LARGEST_DENSE:
+        return Choice(
+            Gibbs(),
+            f"to integrate crossed factors out takes a dense matrix of {dense:,} rows; they are "
+            "drawn in turn instead",
+        )
     count = parameters()
     left_over = f"{count} {'parameter is' if count == 1 else 'parameters are'} left to sample"
     if count > MOST_PARAMETERS:
         return Choice(NUTS(), f"{left_over}, more than the {MOST_PARAMETERS} that importance "
                       "sampling is for")  # fmt: skip
     return Choice(Laplace(), f"{left_over}, few enough for importance sampling")
+
+
+def _dense_rows(coordinates: Coordinates) -> int:
+    """Effects in the matrix that integrating out takes, of rows that are summed once."""
+    plans = [stage.fixed_plan for stage in coordinates.stages if isinstance(stage, Integrated)]
+    return max((p.layout.structure.rest_effects for p in plans if p and p.summed), default=0)
 
 
 def after_poor_weights(k_hat: float) -> Choice:

@@ -62,8 +62,8 @@ def fit(
         `"auto"`, `"nuts"`, `"laplace"`, `"svi"`, `"deterministic_advi"`, `"empirical_bayes"` or
         `"gibbs"`, or a settings object such as `NUTS(chains=2, draws=500)`. `"auto"` is importance
         sampling (`Laplace`) where group effects are integrated out and at most 15 parameters are
-        left, and NUTS for all other models and where importance sampling finds that it failed; the
-        report says which and why.
+        left, Gibbs sampling of large crossed factors with a normal response, and NUTS for all other
+        models and where importance sampling finds that it failed; the report says which and why.
     seed
         The same seed, model, data and settings give the same draws.
     effects
@@ -194,7 +194,12 @@ class _Task:
 
 def _fit_automatically(task: _Task) -> Posterior:
     """Run the method chosen for the model, and NUTS where that fails."""
-    choice = first_choice(task.problem.coordinates, task.parameters_of_importance_sampling)
+    problem = task.problem
+    choice = first_choice(
+        problem.coordinates,
+        task.parameters_of_importance_sampling,
+        in_turn=problem.effects == "auto",
+    )
     if not isinstance(choice.method, Laplace):
         return task.fit(choice)
     k_hat = math.nan

@@ -1,5 +1,7 @@
 """What `method="auto"` chooses, that it says why, and that NUTS follows where weights are poor."""
 
+import sys
+
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -72,6 +74,42 @@ def test_choice(case):
     choice = first_choice(coordinates, lambda: parameters_left(coordinates, prepared))
     assert choice.method.name == method
     assert words in choice.reason
+
+
+def crossed(groups):
+    """Two crossed factors with as many groups each, a row for each of some pairs."""
+    first = np.arange(4 * groups) % groups
+    second = np.random.default_rng(0).permutation(first)
+    response = np.random.default_rng(1).normal(size=len(first))
+    frame = {"y": response, "a": first, "b": second}
+    return hj.formula("y ~ 1 + (1 | a) + (1 | b)", frame)
+
+
+@pytest.mark.parametrize(("groups", "method"), [(400, "laplace"), (401, "gibbs")])
+def test_large_crossed_factors_are_drawn_in_turn(groups, method):
+    model = crossed(groups)
+    coordinates = choose_coordinates(model.fn, model.data, "auto")
+    choice = first_choice(coordinates, lambda: 3, in_turn=True)
+    assert choice.method.name == method
+    assert ("matrix of 401 rows" in choice.reason) == (method == "gibbs")
+    assert first_choice(coordinates, lambda: 3).method.name == "laplace"
+
+
+def test_auto_fits_large_crossed_factors_by_gibbs_and_says_why():
+    posterior = hj.fit(crossed(401), progress=False)
+    assert posterior.info.method == "gibbs"
+    assert "a dense matrix of 401 rows; they are drawn in turn" in posterior.report()
+
+
+def test_effects_that_were_asked_for_are_not_drawn_in_turn(monkeypatch):
+    def tell(task, choice):
+        raise RuntimeError(choice.method.name)
+
+    monkeypatch.setattr(sys.modules["hierjax.fit"]._Task, "fit", tell)
+    with pytest.raises(RuntimeError, match="laplace"):
+        hj.fit(crossed(401), effects="integrate", progress=False)
+    with pytest.raises(RuntimeError, match="gibbs"):
+        hj.fit(crossed(401), progress=False)
 
 
 def test_auto_draws_what_its_method_draws_and_says_which():
