@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from hierjax.effects.values import free_shape
 from hierjax.infer.gibbs import Gibbs
+from hierjax.infer.gibbs_sweep import MOST_SLICED
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.program import Method, Program
@@ -68,14 +69,13 @@ def first_choice(
         return Choice(NUTS(), "group effects are left to sample")
     if not treatments:
         return Choice(NUTS(), "no group effects are integrated out")
-    dense = _dense_rows(coordinates)
-    if in_turn and dense > LARGEST_DENSE:
+    count, dense = parameters(), _dense_rows(coordinates)
+    if in_turn and dense > LARGEST_DENSE and count <= MOST_SLICED:
         return Choice(
             Gibbs(),
             f"to integrate crossed factors out takes a dense matrix of {dense:,} rows; they are "
             "drawn in turn instead",
         )
-    count = parameters()
     left_over = f"{count} {'parameter is' if count == 1 else 'parameters are'} left to sample"
     if count > MOST_PARAMETERS:
         return Choice(NUTS(), f"{left_over}, more than the {MOST_PARAMETERS} that importance "
@@ -113,7 +113,14 @@ def next_choice(asked: Method, last: Method) -> Choice | None:
     return None if harder is None else Choice(harder(), "")
 
 
-def parameters_left(coordinates: Coordinates, data: Mapping[str, Any]) -> int:
-    """Count the unconstrained parameters of a model in its coordinates."""
-    sites = abstract_trace(coordinates.fn, data).sites.values()
-    return sum(math.prod(free_shape(site)) for site in sites if site.kind == "latent")
+def parameters_left(
+    coordinates: Coordinates, fn: Callable[..., Any], data: Mapping[str, Any]
+) -> int:
+    """Count the unconstrained parameters of `fn(**data)` that are not integrated out."""
+    gone = {name for name, treatment in coordinates.choices if treatment == INTEGRATED}
+    sites = abstract_trace(fn, data).sites.values()
+    return sum(
+        math.prod(free_shape(site))
+        for site in sites
+        if site.kind == "latent" and site.name not in gone
+    )

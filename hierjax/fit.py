@@ -153,12 +153,6 @@ class _Task:
         identity = identity_of(self.model, {**settings, "dtype": self.dtype}, data)
         return Checkpoint.open(path, "fit", identity)
 
-    def parameters_of_importance_sampling(self) -> int:
-        """Count the parameters that it would have to sample."""
-        coordinates = self.problem.coordinates_for(Laplace())
-        data = prepared_data(coordinates, self.model.data, self.devices)
-        return parameters_left(coordinates, data)
-
     def fit(self, choice: Choice, before: Mapping[str, float] | None = None) -> Posterior:
         """Run one method; `before` are the seconds of what was tried first."""
         before = before or {}
@@ -197,7 +191,7 @@ def _fit_automatically(task: _Task) -> Posterior:
     problem = task.problem
     choice = first_choice(
         problem.coordinates,
-        task.parameters_of_importance_sampling,
+        lambda: parameters_left(problem.coordinates, problem.fn, problem.data),
         in_turn=problem.effects == "auto",
     )
     if not isinstance(choice.method, Laplace):

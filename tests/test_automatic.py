@@ -70,8 +70,7 @@ CHOICES = {  # function, data, effects -> method, words of the reason
 def test_choice(case):
     fn, data, effects, method, words = CHOICES[case]
     coordinates = choose_coordinates(fn, data, effects)
-    prepared = coordinates.prepare(data)
-    choice = first_choice(coordinates, lambda: parameters_left(coordinates, prepared))
+    choice = first_choice(coordinates, lambda: parameters_left(coordinates, fn, data))
     assert choice.method.name == method
     assert words in choice.reason
 
@@ -93,6 +92,7 @@ def test_large_crossed_factors_are_drawn_in_turn(groups, method):
     assert choice.method.name == method
     assert ("matrix of 401 rows" in choice.reason) == (method == "gibbs")
     assert first_choice(coordinates, lambda: 3).method.name == "laplace"
+    assert first_choice(coordinates, lambda: 101, in_turn=True).method.name == "nuts"
 
 
 def test_auto_fits_large_crossed_factors_by_gibbs_and_says_why():

@@ -120,8 +120,7 @@ def _next_lot(bucket: Bucket, pending: Sequence[int], settings: Settings, note: 
     sites = BucketSites.of(model, bucket.padding, settings.keep)
     choice = Choice(settings.method, "")
     if isinstance(settings.method, Auto):
-        one = arguments.rebuild(tuple(leaf[0] for leaf in leaves))
-        choice = first_choice(coordinates, lambda: parameters_left(coordinates, one))
+        choice = first_choice(coordinates, lambda: parameters_left(coordinates, bucket.fn, first))
     spec = Spec(coordinates, choice.method, arguments, sites.kept, sites.summarised)
     return Lot(places, spec, leaves, sites, note, choice.reason)
 

@@ -91,7 +91,13 @@ def beside_integrated():
     return function, function.prepare(GROUPED), ("log_scale", "v")
 
 
-EXAMPLES = {"beside integrated": beside_integrated, **{n: lambda n=n: FIXED[n] for n in FIXED}, **{
+def several_predictors():
+    """Multinomial choices: the curvature of each is a block."""
+    model = hj.library.MODELS["choice"].example()
+    return model.fn, model.data, ("gamma", "beta")
+
+
+EXAMPLES = {"beside integrated": beside_integrated, "choices": several_predictors, **{n: lambda n=n: FIXED[n] for n in FIXED}, **{
     name: lambda n=name: library(n)
     for name in ("hierarchical_linear", "test_scores", "eight_schools", "pastes", "two responses")
 }}  # fmt: skip
