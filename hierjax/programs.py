@@ -201,9 +201,11 @@ def run_program(
         if kept:
             records.append(record)
         report = {name: np.asarray(value) for name, value in compiled.report(state).items()}
-        display.advance(chunk + 1, program.num_chunks, {"phase": program.phase, **report})
+        done = bool(report.get("done", False))
+        finished = program.num_chunks if done else chunk + 1
+        display.advance(finished, program.num_chunks, {"phase": program.phase, **report})
         _raise_if_failed(report)
-        if bool(report.get("done", False)):
+        if done:
             break
     stacked = jax.tree_util.tree_map(
         lambda leaf, *parts: np.reshape(parts, (_kept(program), *leaf.shape)).astype(leaf.dtype),

@@ -256,6 +256,16 @@ def test_a_file_of_ones_own(monkeypatch, capsys, tmp_path):
     assert "sd_batch" in printed
 
 
+def test_a_folder_does_not_stand_for_the_data_set_of_its_name(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pastes").mkdir()  # `hierjax fit ... --data pastes --out pastes`
+    code, printed, _ = run(
+        monkeypatch, capsys, "levels", "strength ~ 1 + (1 | batch/cask)", "--data", "pastes"
+    )
+    assert code == 0
+    assert "rows: 60" in printed
+
+
 def test_priors_are_read(monkeypatch, capsys):
     code, printed, _ = run(
         monkeypatch, capsys, "levels", "log_radon ~ floor + (1 + floor | county)",
