@@ -10,6 +10,7 @@ from hierjax.cli_bench import bench
 from hierjax.cli_data import data, levels
 from hierjax.cli_fit import fit
 from hierjax.cli_posterior import predict, report, sensitivity
+from hierjax.cli_sbc import sbc
 from hierjax.compiler import keep_programs
 from hierjax.errors import HierjaxError
 
@@ -42,7 +43,7 @@ def options(
     DEBUG["on"] = debug
 
 
-for command in (fit, predict, report, sensitivity, levels, data, bench):
+for command in (fit, predict, report, sensitivity, levels, data, sbc, bench):
     app.command()(command)
 
 
@@ -50,7 +51,7 @@ def main() -> None:
     """Run the command line; errors of ours are one readable line, with exit status 1."""
     keep_programs()
     try:
-        app(standalone_mode=True)
+        app(prog_name="hierjax", standalone_mode=True)
     except HierjaxError as error:
         if DEBUG["on"]:
             raise

@@ -15,7 +15,7 @@ def data(
 
     if name is None:
         for row in hierjax.datasets().to_dict("records"):
-            typer.echo(f"{row['name']:<14}{row['rows']:>7,} rows  {row['structure']}")
+            typer.echo(f"{row['name']:<18}{row['rows']:>7,} rows  {row['structure']}")
         typer.echo("\n`hierjax data NAME` shows columns, source and licence.")
         return
     frame = hierjax.load_data(name)
@@ -36,12 +36,25 @@ def levels(
         list[str] | None,
         typer.Option(help='"SLOT=PRIOR", as "b=Normal(0, 2)"; again for each.'),
     ] = None,
+    trials: Annotated[str | None, typer.Option(help="Column with binomial trials.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Column with weights.")] = None,
+    offset: Annotated[str | None, typer.Option(help="Column with an offset.")] = None,
+    known_sd: Annotated[str | None, typer.Option(help="Column with known standard errors.")] = None,
+    censored: Annotated[str | None, typer.Option(help="Column with none, left or right.")] = None,
 ) -> None:
     """Show the levels of a formula as a tree, and its priors, without fitting."""
     import hierjax
     from hierjax.cli_priors import read_priors
 
+    columns = {
+        "trials": trials,
+        "weights": weights,
+        "offset": offset,
+        "known_sd": known_sd,
+        "censored": censored,
+    }
+    given = {name: column for name, column in columns.items() if column is not None}
     priors = read_priors(prior or ())
-    model = hierjax.formula(formula, read_table(data), family=family, priors=priors)
+    model = hierjax.formula(formula, read_table(data), family=family, priors=priors, **given)
     typer.echo(f"{model.levels()}\n")
     typer.echo(model.priors().to_string())

@@ -58,21 +58,21 @@ def fit(
     family: Annotated[str, typer.Option(help="Distribution of the response.")] = "gaussian",
     method: Annotated[MethodName, typer.Option(help="Inference method.")] = MethodName.auto,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("hierjax-fit"),
-    chains: Annotated[int | None, typer.Option(help="Chains of NUTS [4].")] = None,
+    chains: Annotated[int | None, typer.Option(help="Chains of nuts and gibbs (4).")] = None,
     warmup: Annotated[
-        int | None, typer.Option(help="Warm-up transitions of each chain [1000].")
+        int | None, typer.Option(help="Warm-up of each chain (nuts 1000, gibbs 500).")
     ] = None,
     draws: Annotated[
-        int | None, typer.Option(help="Kept draws, of each chain (nuts: 1000, others: 4000).")
+        int | None, typer.Option(help="Kept draws, of each chain (1000; laplace 4000).")
     ] = None,
     target_accept: Annotated[
         float | None,
-        typer.Option(help="Acceptance of NUTS; raise it to remove divergences [0.8]."),
+        typer.Option(help="Acceptance of nuts (0.8); raise it to remove divergences."),
     ] = None,
     kind: Annotated[
-        Kind | None, typer.Option(help="What method empirical_bayes maximises [ml].")
+        Kind | None, typer.Option(help="What method empirical_bayes maximises (ml).")
     ] = None,
-    effects: Annotated[Effects, typer.Option(help="How group effects are sampled.")] = Effects.auto,
+    effects: Annotated[Effects, typer.Option(help="How group effects are treated.")] = Effects.auto,
     prior: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,7 +84,7 @@ def fit(
     trials: Annotated[str | None, typer.Option(help="Column with binomial trials.")] = None,
     weights: Annotated[str | None, typer.Option(help="Column with weights.")] = None,
     offset: Annotated[str | None, typer.Option(help="Column with an offset.")] = None,
-    known_sd: Annotated[str | None, typer.Option(help="Column with known errors.")] = None,
+    known_sd: Annotated[str | None, typer.Option(help="Column with known standard errors.")] = None,
     censored: Annotated[str | None, typer.Option(help="Column with none, left or right.")] = None,
     by: Annotated[
         str | None,

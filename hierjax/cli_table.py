@@ -23,7 +23,7 @@ def read_table(source: str, text: Collection[str] = ()) -> "pd.DataFrame":
     import hierjax
 
     path = Path(source)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not path.is_file():  # a folder of results may have its data set's name
         return hierjax.load_data(source)
     readers = {".csv": pd.read_csv, ".gz": pd.read_csv, ".parquet": pd.read_parquet}
     reader = readers.get(path.suffix.lower())

@@ -23,7 +23,14 @@ from hierjax.methods import METHODS, Problem, as_method
 from hierjax.model import Model
 from hierjax.pieces import Pieces
 from hierjax.posterior import Posterior
-from hierjax.programs import ONE_DEVICE, compile_program, prepared_data, recorded, run_program
+from hierjax.programs import (
+    KEEP,
+    ONE_DEVICE,
+    compile_program,
+    prepared_data,
+    recorded,
+    run_program,
+)
 from hierjax.progress import ProgressDisplay
 from hierjax.row_sharding import Devices
 from hierjax.threads import single_threaded_blas
@@ -32,7 +39,9 @@ from hierjax.validation import validate
 from hierjax.versions import installed_versions
 
 DTYPES = ("float64", "float32")
-FIT_OPTIONS = ("method", "seed", "effects", "progress", "dtype", "checkpoint", "shard_rows", "init")
+FIT_OPTIONS = (
+    "method", "seed", "effects", "keep", "progress", "dtype", "checkpoint", "shard_rows", "init"
+)  # fmt: skip
 FORMULA_OPTIONS = ("family", "priors", "trials", "weights", "offset", "known_sd", "censored")
 
 
@@ -43,6 +52,7 @@ def fit(
     method: str | Method = "auto",
     seed: int = 0,
     effects: Effects = "auto",
+    keep: str = "all",
     progress: bool = True,
     dtype: str = "float64",
     checkpoint: str | Path | None = None,
@@ -73,6 +83,10 @@ def fit(
         level's mean. `"integrate"`, `"recentre"`, `"noncentred"` and `"centred"` (as the model
         writes them) force one treatment; a mapping of site to word forces single sites.
         Whatever is chosen, the posterior is that of the model as written, with all its sites.
+    keep
+        "all" keeps the draws of all sites; "hyper" those of sites outside plates only. Draws of
+        group effects are then not made, which saves time and memory where groups are many; plots
+        and predictions that need them are not to be had.
     progress
         Show a progress bar on standard error.
     dtype
@@ -110,13 +124,14 @@ def fit(
     """
     model = _as_model(model, data, formula_options)
     chosen = as_method(method)
+    checks.one_of("keep", keep, KEEP)
     checks.one_of("dtype", dtype, DTYPES)
     checks.positive_int("seed", seed, minimum=0)
     with jax.enable_x64(dtype == "float64"):
         validate(model)
         with ProgressDisplay(progress) as display, single_threaded_blas():
             problem = Problem(model.fn, model.data, effects)
-            task = _Task(model, problem, seed, dtype, display, time.perf_counter())
+            task = _Task(model, problem, seed, dtype, display, time.perf_counter(), keep=keep)
             if shard_rows:
                 task = dataclasses.replace(task, devices=Devices.for_rows_of(model))
             if init is not None:
@@ -142,6 +157,7 @@ class _Task:
     checkpoint: Checkpoint | None = None
     devices: Devices = ONE_DEVICE
     init: Posterior | None = None
+    keep: str = "all"
 
     def opened(self, path: str | Path, method: Method) -> Checkpoint:
         """Open the checkpoint of this fit."""
@@ -163,7 +179,9 @@ class _Task:
         given: tuple[Any, ...] = (key,)
         if self.init is not None:
             given = (key, positions_of(self.init, self.model, coordinates, data))
-        compiled = compile_program(coordinates, method, self.model, data, given, display, devices)
+        compiled = compile_program(
+            coordinates, method, self.model, data, given, display, devices, keep=self.keep
+        )
         ready = time.perf_counter()
         pieces = Pieces(self.checkpoint, method.name) if self.checkpoint else None
         draws = jax.device_get(run_program(compiled, given, data, display, pieces, devices))

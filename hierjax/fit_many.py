@@ -16,7 +16,6 @@ from hierjax.batch.checkpoint import batch_identity
 from hierjax.batch.read import Read, read_datasets
 from hierjax.batch.result import Batch, Fitted
 from hierjax.batch.run import Settings, run_bucket
-from hierjax.batch.sites import KEEP
 from hierjax.checkpoint import Checkpoint
 from hierjax.errors import HierjaxError, SettingsError
 from hierjax.fit import DTYPES
@@ -24,6 +23,7 @@ from hierjax.infer.empirical_bayes import EmpiricalBayes
 from hierjax.infer.program import Method
 from hierjax.methods import as_method
 from hierjax.model import Model
+from hierjax.programs import KEEP
 from hierjax.progress import ProgressDisplay
 from hierjax.threads import single_threaded_blas
 from hierjax.transforms.coordinates import Effects

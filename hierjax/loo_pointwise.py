@@ -274,7 +274,8 @@ def _latents(
     missing = sorted(name for name in names if name not in draws)
     if missing:
         raise ModelError(
-            f"there are no draws of {', '.join(missing)}, which the likelihood depends on."
+            f"there are no draws of {', '.join(missing)}, which the likelihood depends on. "
+            'Fit with keep="all".'
         )
     bound = max(1, MOST_VALUES // max(count, 1))
     return flattened({name: draws[name] for name in names}, min(most or bound, bound))

@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from hierjax.draws import FitInfo
+from hierjax.errors import ModelError
 from hierjax.level_graph import LevelGraph
 from hierjax.level_rows import choose_grouping, group_of_rows, groupings
 from hierjax.model import Model
@@ -68,7 +69,8 @@ def shrinkage_of(model: Model, draws: Draws, group: str | None = None) -> Shrink
     Raises
     ------
     ModelError
-        No observed site's rows are known to belong to groups, or its distribution has no mean.
+        No observed site's rows are known to belong to groups, its distribution has no mean, or
+        draws of effects were not kept.
     SettingsError
         `group` is not among the groupings.
     """
@@ -76,11 +78,14 @@ def shrinkage_of(model: Model, draws: Draws, group: str | None = None) -> Shrink
     level, site = choose_grouping(graph, group, name="group")
     observed = np.asarray(traced_arrays(model.data)[graph.response[site]], dtype=float)
     index = group_of_rows(model, graph, level, site)
-    latent = {
-        name: _thinned(draws[name])
-        for name, each in graph.sites.items()
-        if each.kind == "latent" and name in draws
-    }
+    names = [name for name, each in graph.sites.items() if each.kind == "latent"]
+    missing = [name for name in names if name not in draws]
+    if missing:
+        raise ModelError(
+            f"there are no draws of {', '.join(missing)}, which the expected response depends on. "
+            'Fit with keep="all".'
+        )
+    latent = {name: _thinned(draws[name]) for name in names}
     effects = effects_of(graph, level)
     known = np.isfinite(observed)
     size = graph.levels[level].size

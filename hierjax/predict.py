@@ -170,7 +170,11 @@ def _kept(
         if before is None or site.name not in draws:
             raise ModelError(
                 f"there are no draws of site {site.name!r}, which the response depends on"
-                + ("." if before else ": the model with the new data has sites of its own.")
+                + (
+                    '. Fit with keep="all".'
+                    if before
+                    else ": the model with the new data has sites of its own."
+                )
             )
         old = draws[site.name].shape[2:]
         if all_new & set(site.plates):

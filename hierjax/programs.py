@@ -17,6 +17,7 @@ from hierjax.errors import FitError, SettingsError
 from hierjax.infer.program import Method, Program
 from hierjax.low_discrepancy import Evenly
 from hierjax.model import Model
+from hierjax.names import blocks_of
 from hierjax.pieces import Pieces
 from hierjax.progress import ProgressDisplay
 from hierjax.row_sharding import Devices
@@ -25,6 +26,7 @@ from hierjax.transforms.coordinates import Coordinates
 
 PROGRAMS = ProgramCache(size=16)
 ONE_DEVICE = Devices()
+KEEP = ("all", "hyper")
 RECOVERY = 1 << 20  # keeps the keys of recovery apart from those of chains
 
 
@@ -84,11 +86,14 @@ def compile_program(
     given: tuple[Any, ...],
     display: ProgressDisplay,
     devices: Devices = ONE_DEVICE,
+    *,
+    keep: str = "all",
 ) -> Compiled:
     """Compile the program of a method, or find it compiled for the same shapes.
 
     The start is tried with what is `given` to it, a key and perhaps positions near which to start,
-    while the rest is being compiled: a model that cannot start says so within seconds.
+    while the rest is being compiled: a model that cannot start says so within seconds. What is not
+    to `keep` is no output of the program, which then need not compute it.
 
     Raises
     ------
@@ -112,7 +117,7 @@ def compile_program(
     def build() -> Compiled:
         display.compiling()
         program = method.program(coordinates.fn, data)
-        keep = site_names(model)
+        kept = site_names(model) if keep == "all" else outside_plates(model)
         start = compiling(_start_of(program, method, given), *given, use=use_of(arrays))
         state = devices.shapes(start.shapes)
         report = start_compiling(program.report, state, sharding=devices.everywhere, use=Use.BRIEF)
@@ -125,7 +130,7 @@ def compile_program(
 
         def finish(key: Any, state: Any, records: Any, arrays: Any) -> Draws:
             draws = program.finish(state, records, arrays)
-            return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), keep)
+            return named(recovered(coordinates, draws, key, arguments.rebuild(arrays)), kept)
 
         last = compiling(finish, given[0], state, devices.shapes(records), use=program.use)
         started, advanced, finished, reported = (
@@ -136,7 +141,7 @@ def compile_program(
     backend = jax.default_backend()
     near = tuple(map(np.shape, given[1:]))
     identity = (coordinates, method, arguments, signature(arrays), precision, backend, devices)
-    return PROGRAMS.get((*identity, near), build)
+    return PROGRAMS.get((*identity, near, keep), build)
 
 
 def _start_of(program: Program, method: Method, given: tuple[Any, ...]) -> Callable[..., Any]:
@@ -196,9 +201,11 @@ def run_program(
         if kept:
             records.append(record)
         report = {name: np.asarray(value) for name, value in compiled.report(state).items()}
-        display.advance(chunk + 1, program.num_chunks, {"phase": program.phase, **report})
+        done = bool(report.get("done", False))
+        finished = program.num_chunks if done else chunk + 1
+        display.advance(finished, program.num_chunks, {"phase": program.phase, **report})
         _raise_if_failed(report)
-        if bool(report.get("done", False)):
+        if done:
             break
     stacked = jax.tree_util.tree_map(
         lambda leaf, *parts: np.reshape(parts, (_kept(program), *leaf.shape)).astype(leaf.dtype),
@@ -235,6 +242,26 @@ def site_names(model: Model) -> frozenset[str]:
     """Sites whose draws a user sees: those of the model as it was written."""
     sites = abstract_trace(model.fn, model.data).sites.values()
     return frozenset(site.name for site in sites if site.kind in ("latent", "deterministic"))
+
+
+def outside_plates(model: Model) -> frozenset[str]:
+    """Sites that are no effects of groups: those that have a value for the whole population.
+
+    Raises
+    ------
+    SettingsError
+        There are none.
+    """
+    blocks = blocks_of(model)
+    sites = abstract_trace(model.fn, model.data).sites.values()
+    found = {site.name for site in sites if site.kind in ("latent", "deterministic")}
+    found -= {site.name for site in sites if any(site.axes)}
+    kept = frozenset(name for name in found if blocks[name] != "effect")
+    if not kept:
+        raise SettingsError(
+            'keep="hyper" leaves nothing: every site is in a plate. Leave keep="all".'
+        )
+    return kept
 
 
 def named(draws: Draws, keep: frozenset[str]) -> Draws:

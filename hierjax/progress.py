@@ -59,7 +59,9 @@ class ProgressDisplay:
         )
         bar.update(self._task, completed=done, total=total, details=details)
         remaining = bar.tasks[0].time_remaining
-        if remaining is not None:
+        if done >= total:
+            bar.update(self._task, left="")
+        elif remaining is not None:
             bar.update(self._task, left=f"{datetime.timedelta(seconds=remaining)} left")
 
     def _show(self, phase: str) -> "Progress":

@@ -190,12 +190,52 @@ def test_commands_on_a_fit_refuse_in_one_line(monkeypatch, capsys, tmp_path, com
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["fit", "predict", "report", "sensitivity", "levels", "data"])
+def test_sbc_says_whether_a_model_is_calibrated(monkeypatch, capsys, tmp_path):
+    out = tmp_path / "calibrated"
+    code, printed, _ = run(
+        monkeypatch, capsys, "sbc", "Reaction ~ Days + (1 | Subject)", "--data", "sleepstudy",
+        "--prior", "sd=HalfNormal(50)", "--simulations", "30", "--draws", "20",
+        "--seed", "3", "--out", str(out),
+    )  # fmt: skip
+    assert code == 0
+    assert "30 of 30 simulations ranked, among 20 draws" in printed
+    assert f"wrote {out / 'calibration.png'}" in printed
+    assert {path.name for path in out.iterdir()} == {
+        "calibration.csv", "simulations.csv", "calibration.png"
+    }  # fmt: skip
+    table = pd.read_csv(out / "calibration.csv")
+    assert {"sd_Subject", "b_Days", "log likelihood"} <= set(table["quantity"])
+    assert len(pd.read_csv(out / "simulations.csv")) == 30
+
+
+def test_sbc_refuses_in_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = run(
+        monkeypatch, capsys, "sbc", RADON, "--data", "radon", "--method", "empirical_bayes"
+    )
+    assert code == 1
+    assert errors.startswith("error: ")
+    assert "parameters among" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_levels_takes_columns_as_fit_does(monkeypatch, capsys):
+    code, printed, _ = run(
+        monkeypatch, capsys, "levels", "incidence ~ 1 + (1 | herd)", "--data", "cbpp",
+        "--family", "binomial", "--trials", "size",
+    )  # fmt: skip
+    assert code == 0
+    assert "incidence observed" in printed
+
+
+@pytest.mark.parametrize(
+    "command", ["fit", "predict", "report", "sensitivity", "levels", "data", "sbc", "bench"]
+)
 def test_help_says_what_a_command_does(monkeypatch, capsys, command):
     code, printed, _ = run(monkeypatch, capsys, command, "--help")
     assert code == 0
-    assert "Usage: hierjax" in printed.replace("pytest", "hierjax")
-    if command in ("predict", "report", "sensitivity"):
+    assert f"Usage: hierjax {command} " in printed
+    if command in ("predict", "report", "sensitivity", "sbc"):
         assert "Example: hierjax" in printed
 
 
@@ -214,6 +254,16 @@ def test_a_file_of_ones_own(monkeypatch, capsys, tmp_path):
     assert code == 0
     assert "batch:cask: 30 groups of 2 rows" in printed
     assert "sd_batch" in printed
+
+
+def test_a_folder_does_not_stand_for_the_data_set_of_its_name(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pastes").mkdir()  # `hierjax fit ... --data pastes --out pastes`
+    code, printed, _ = run(
+        monkeypatch, capsys, "levels", "strength ~ 1 + (1 | batch/cask)", "--data", "pastes"
+    )
+    assert code == 0
+    assert "rows: 60" in printed
 
 
 def test_priors_are_read(monkeypatch, capsys):

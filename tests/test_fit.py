@@ -77,6 +77,40 @@ def test_sampler_gives_the_draws_of_fit_and_works_under_jit_and_vmap():
     assert not np.allclose(batch.sites["effect"][0], batch.sites["effect"][1])
 
 
+@pytest.mark.parametrize("method", [SHORT, hj.Laplace(draws=80, points=100)])
+def test_hyperparameters_alone_are_kept_as_they_are_among_all_draws(method):
+    full = hj.fit(schools(), method=method, progress=False)
+    hyper = hj.fit(schools(), method=method, keep="hyper", progress=False)
+    assert set(hyper.draws) == {"mu", "tau"}
+    np.testing.assert_allclose(hyper.draws["tau"], full.draws["tau"], rtol=1e-6)
+    assert not [name for name in hyper.summary(effects=True).index if "theta" in name[1]]
+    assert set(hj.fit(schools(), method=method, progress=False).draws) == set(full.draws)
+
+
+def test_draws_without_effects_say_so_where_effects_are_needed(tmp_path):
+    fitted = hj.fit(
+        "yield_ ~ 1 + (1 | batch)",
+        {"yield_": np.arange(12.0) % 5, "batch": np.repeat(list("abcd"), 3)},
+        method=SHORT,
+        keep="hyper",
+        progress=False,
+    )
+    assert hj.load(fitted.save(tmp_path / "fit.nc")).draws.keys() == fitted.draws.keys()
+    for call in (fitted.predict, fitted.shrinkage, fitted.loo):
+        with pytest.raises(ModelError, match=r'no draws of .*r_batch.* keep="all"'):
+            call()
+
+
+def test_keeping_hyperparameters_alone_needs_some():
+    def lonely(y):
+        with numpyro.plate("group", len(y)):
+            mean = numpyro.sample("mean", numpyro.distributions.Normal(0.0, 1.0))
+            numpyro.sample("y", numpyro.distributions.Normal(mean, 1.0), obs=y)
+
+    with pytest.raises(SettingsError, match=r'keep="hyper" leaves nothing'):
+        hj.fit(hj.Model(lonely, {"y": np.arange(4.0)}), method=SHORT, keep="hyper", progress=False)
+
+
 def test_noncentred_effects_keep_their_names():
     fitted = hj.fit(schools(), method=SHORT, effects="noncentred", progress=False)
     assert set(fitted.draws) == {"mu", "tau", "theta"}
@@ -103,6 +137,7 @@ def test_posterior_is_frozen(posterior):
         ({"method": "mcmc"}, SettingsError, "`method` must be one of 'auto', 'nuts', 'laplace'"),
         ({"method": hj.NUTS}, SettingsError, r"settings object such as hierjax.NUTS\(draws=500\)"),
         ({"effects": "centered"}, SettingsError, "`effects` must be one of"),
+        ({"keep": "some"}, SettingsError, "`keep` must be one of"),
         ({"dtype": "bfloat16"}, SettingsError, "`dtype` must be one of"),
         ({"chains": 2}, SettingsError, r"method=hierjax.NUTS\(chains=...\)"),
         ({"sed": 2}, SettingsError, "no option `sed`. Did you mean `seed`"),

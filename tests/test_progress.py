@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import hierjax as hj
 from hierjax import progress
 
 
@@ -24,6 +25,22 @@ def test_time_left_is_shown_only_when_it_can_be_known(display):
     assert task.description == "sampling"
     assert task.fields["left"].endswith(" left")
     assert task.fields["details"] == "step size 0.25"
+    display.advance(4, 4, {"warming up": False})
+    assert (task.percentage, task.fields["left"]) == (100, "")
+
+
+def test_a_method_that_is_done_before_its_limit_ends_at_the_whole(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        progress.ProgressDisplay,
+        "advance",
+        lambda self, done, total, report: shown.append((done, total)),
+    )
+    model = hj.library.eight_schools([28.0, 8.0, -3.0, 7.0], [15.0, 10.0, 16.0, 11.0])
+    hj.fit(model, method=hj.Laplace(draws=100, points=200))
+    done, total = shown[-1]
+    assert len(shown) < total
+    assert done == total
 
 
 def test_nothing_is_shown_when_it_is_not_wanted(capsys):

@@ -12,8 +12,6 @@ from hierjax.ragged import Sizes
 from hierjax.summary_frame import LARGEST_COMPUTED, _informative
 from hierjax.trace import Site, abstract_trace
 
-KEEP = ("all", "hyper")
-
 
 @dataclasses.dataclass(frozen=True)
 class BucketSites:

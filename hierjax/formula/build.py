@@ -85,7 +85,6 @@ def formula(
     known_sd
         Known standard error of each response, as in a meta-analysis: y ~ Normal(mean, known_sd),
         and there is no `sigma`. For the gaussian and student_t families.
-
     censored
         Which responses are only limits, for the gaussian and lognormal families: "none", "left"
         (the value is less than what is written) or "right" (greater), or 0, -1 and 1, or for

@@ -97,10 +97,13 @@ def several_predictors():
     return model.fn, model.data, ("gamma", "beta")
 
 
-EXAMPLES = {"beside integrated": beside_integrated, "choices": several_predictors, **{n: lambda n=n: FIXED[n] for n in FIXED}, **{
-    name: lambda n=name: library(n)
-    for name in ("hierarchical_linear", "test_scores", "eight_schools", "pastes", "two responses")
-}}  # fmt: skip
+LIBRARY = ("hierarchical_linear", "test_scores", "eight_schools", "pastes", "two responses")
+EXAMPLES = {
+    "beside integrated": beside_integrated,
+    "choices": several_predictors,
+    **{name: lambda n=name: FIXED[n] for name in FIXED},
+    **{name: lambda n=name: library(n) for name in LIBRARY},
+}
 
 
 FAST = [(name, at) for name in FIXED for at in ("pilot", "newton")]
