@@ -3,3 +3,19 @@
 from tests.reference import rows_counts, rows_formulas, rows_normal, rows_regressions
 
 ROWS = {**rows_formulas.ROWS, **rows_regressions.ROWS, **rows_counts.ROWS, **rows_normal.ROWS}
+NO_ANSWER = "data without an answer"
+
+# Files and entries of the folder that no test compares with anything, and why.
+EXCLUDED = {
+    "csv": "data; their answers are in the other files",
+    "README.md": "words",
+    "tfp_inference_gym/README.md": "words",
+    "posteriordb_data/GLMM_Poisson_data-GLMM_Poisson_model.json": NO_ANSWER,
+    "posteriordb_data/GLMM_data-GLMM1_model.json": NO_ANSWER,
+    "posteriordb_data/pilots-pilots.json": NO_ANSWER,
+    "posteriordb_data/radon_mn-radon_variable_intercept_slope_noncentered.json": NO_ANSWER,
+    "frequentist.json:verbagg[0]": "nAGQ=0 maximises over coefficients and effects at once; hierjax "
+    "has no such estimate, and its answer is not the maximum of the likelihood",
+    "frequentist.json:meta_bcg[1]": "DerSimonian and Laird's variance is one of moments, no maximum "
+    "of a likelihood",
+}
