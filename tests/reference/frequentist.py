@@ -97,7 +97,9 @@ FITTED = {
     "cbpp[0]": PointFit(FITS["cbpp"], 1),
     "cbpp[1]": PointFit(FITS["cbpp"], 25),
     "seeds[0]": PointFit(
-        Fit("seeds.csv", "germinated / total ~ seed * extract + (1 | plate)", "binomial", ("plate",)),
+        Fit(
+            "seeds.csv", "germinated / total ~ seed * extract + (1 | plate)", "binomial", ("plate",)
+        ),
         1,
     ),
     "surgical[0]": PointFit(

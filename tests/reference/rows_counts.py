@@ -10,7 +10,7 @@ from hierjax.groups import take
 from tests.helpers import reference_json
 from tests.reference.expected import EXACT, PUBLISHED, Source
 from tests.reference.row import Names, Row, elements, every_element
-from tests.reference.rows_formulas import NOT_NORMAL
+from tests.reference.rows_formulas import NOT_COVERED, NOT_NORMAL, NUTS, SAMPLERS
 from tests.reference.rows_regressions import columns
 
 SEEDS = "posteriordb/seeds_data-seeds_stanified_model"
@@ -93,8 +93,6 @@ def pumps() -> "hj.Model":
     )
 
 
-SAMPLERS = {"nuts": hj.NUTS(draws=2000), "laplace": hj.Laplace()}
-
 ROWS = {
     "seeds": Row(seeds, seeds_names, (Source(SEEDS),), SAMPLERS, NOT_NORMAL),
     "surgical": Row(
@@ -118,7 +116,7 @@ ROWS = {
             Source(EXACT, "pumps (alpha~Exp(1), beta~Gamma(.1,1))"),
             Source(PUBLISHED, "pumps", 0),
         ),
-        SAMPLERS,
-        NOT_NORMAL,
+        {"nuts": NUTS},
+        {**NOT_NORMAL, **NOT_COVERED},
     ),
 }

@@ -1,4 +1,4 @@
-"""Posteriors of normal responses in groups, written as NumPyro functions or taken from the library."""
+"""Posteriors of normal responses in groups, as NumPyro functions or designs of the library."""
 
 import numpy as np
 import numpyro
@@ -10,8 +10,8 @@ from hierjax.groups import take
 from tests.helpers import reference
 from tests.reference import cases
 from tests.reference.expected import EXACT, PUBLISHED, Source
-from tests.reference.row import Names, Row, elements, every_element
-from tests.reference.rows_formulas import gaussian
+from tests.reference.row import Names, Row, every_element
+from tests.reference.rows_formulas import GAUSSIAN
 from tests.reference.rows_regressions import columns
 
 RATS = "posteriordb/rats_data-rats_model"
@@ -131,7 +131,9 @@ def contextual(log_radon, x, county, num_counties):
 
 def gym_radon() -> "hj.Model":
     frame = pd.read_csv(reference("csv/radon_mn.csv"))
-    counties, county = np.unique(frame.county, return_inverse=True)
+    # The Inference Gym sorts ST LOUIS before STEARNS.
+    spelt = frame.county.replace("STLOUIS", "ST LOUIS")
+    counties, county = np.unique(spelt, return_inverse=True)
     return hj.Model(
         contextual,
         {
@@ -152,29 +154,32 @@ ROWS = {
         cases.eight_schools,
         cases.eight_schools_names,
         (Source(cases.EIGHT_SCHOOLS), Source(EXACT, "eight_schools (posteriordb priors)")),
-        gaussian(4000),
+        GAUSSIAN,
     ),
     "radon_variable_intercept": Row(
-        cases.radon_variable, cases.radon_names, (Source(cases.RADON_VARIABLE),), gaussian()
+        cases.radon_variable, cases.radon_names, (Source(cases.RADON_VARIABLE),), GAUSSIAN
     ),
     "radon_hierarchical_intercept": Row(
-        cases.radon_hierarchical, cases.radon_names, (Source(cases.RADON_HIERARCHICAL),), gaussian()
+        cases.radon_hierarchical, cases.radon_names, (Source(cases.RADON_HIERARCHICAL),), GAUSSIAN
     ),
     "rats": Row(
         # The reference took this for the flat priors of posteriordb.
         lambda: rats(100.0, dist.HalfNormal(1e5)),
         rats_names,
         (Source(RATS),),
-        gaussian(),
+        GAUSSIAN,
     ),
     "rats_bugs": Row(
-        lambda: rats(1000.0, bugs_sd()), rats_names, (Source(PUBLISHED, "rats", 0),), gaussian()
+        lambda: rats(1000.0, bugs_sd()), rats_names, (Source(PUBLISHED, "rats", 0),), GAUSSIAN
     ),
     "rats_missing": Row(
         lambda: rats(1000.0, bugs_sd(), missing=True),
         missing_names,
         (Source(PUBLISHED, "rats", 1),),
-        gaussian(),
+        GAUSSIAN,
+        left_out={"beta.c": ("mean", "q50", "q2.5", "q97.5")},
+        because="the table has 6.576, a Gibbs sampler in NumPy 6.546 (`test_rats.py`), which is 12 "
+        "of the table's standard errors; its sd and the predictions are as they should be",
     ),
     "dyes": Row(
         dyes,
@@ -183,7 +188,8 @@ ROWS = {
             Source(EXACT, "bugs_dyes (theta~N(0,1e5), precisions Gamma(.001,.001))"),
             Source(PUBLISHED, "dyes", 0),
         ),
-        gaussian(4000),
+        {method: GAUSSIAN[method] for method in ("laplace", "gibbs")},
+        {"nuts": "the log of the variance between batches has a flat tail with a wall at the end"},
         left_out={"var_between": ("mean", "sd"), "sigma2.btw": ("mean", "sd")},
         because="the variance between six batches has so long a tail that a mean and an sd of "
         "draws have no Monte Carlo error to speak of; its quantiles and its root are compared",
@@ -192,12 +198,12 @@ ROWS = {
         gym_schools,
         from_zero,
         (Source("tfp_inference_gym/eight_schools.json"),),
-        gaussian(2000),
+        GAUSSIAN,
     ),
     "radon_inference_gym": Row(
         gym_radon,
         from_zero,
         (Source("tfp_inference_gym/radon_contextual_effects_minnesota.json"),),
-        gaussian(),
+        GAUSSIAN,
     ),
 }

@@ -14,8 +14,8 @@ EXCLUDED = {
     "posteriordb_data/GLMM_data-GLMM1_model.json": NO_ANSWER,
     "posteriordb_data/pilots-pilots.json": NO_ANSWER,
     "posteriordb_data/radon_mn-radon_variable_intercept_slope_noncentered.json": NO_ANSWER,
-    "frequentist.json:verbagg[0]": "nAGQ=0 maximises over coefficients and effects at once; hierjax "
-    "has no such estimate, and its answer is not the maximum of the likelihood",
-    "frequentist.json:meta_bcg[1]": "DerSimonian and Laird's variance is one of moments, no maximum "
+    "frequentist.json:verbagg[0]": "nAGQ=0 takes coefficients as if they were effects, which gives "
+    "no maximum of the likelihood and is no estimate of hierjax",
+    "frequentist.json:meta_bcg[1]": "DerSimonian and Laird's estimate is one of moments, no maximum "
     "of a likelihood",
 }

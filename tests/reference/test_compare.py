@@ -32,7 +32,9 @@ def draws(seed=0, correlation=0.0, sd=2.0):
 def planted(quantity, by):
     """The right reference with one quantity moved."""
     right = normal()
-    return dataclasses.replace(right, values={**right.values, quantity: right.values[quantity] + by})
+    return dataclasses.replace(
+        right, values={**right.values, quantity: right.values[quantity] + by}
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -28,3 +28,12 @@ def test_means_sds_and_quantiles_are_those_of_the_reference(name, method):
         gap = largest(compare(draws, each, worth))
         print(f"{name} {method} {source}: {gap} ({gap.share:.2f} of what is allowed)")
     print(f"{name} {method}: {posterior.info.seconds}, {diagnostics.verdict}")
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("gaussian_process", "laplace"), ("pumps", "laplace"), ("dyes", "nuts")]
+)
+def test_a_method_that_misses_some_of_the_posterior_says_so(name, method):
+    assert method in ROWS[name].absent
+    posterior = hj.fit(ROWS[name].build(), method=method, seed=SEED, progress=False)
+    assert not posterior.diagnostics().ok
