@@ -61,7 +61,7 @@ def with_static_bounds(support: Any) -> Any:
     return _made(_STATIC[type(support)], numbers)
 
 
-def _made(kind: type, bounds: dict[str, Any]) -> Any:
+def _made(kind: Any, bounds: dict[str, Any]) -> Any:
     support = kind.__new__(kind)
     support.__dict__.update(bounds)
     return support

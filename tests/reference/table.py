@@ -16,6 +16,6 @@ EXCLUDED = {
     "posteriordb_data/radon_mn-radon_variable_intercept_slope_noncentered.json": NO_ANSWER,
     "frequentist.json:verbagg[0]": "nAGQ=0 takes coefficients as if they were effects, which gives "
     "no maximum of the likelihood and is no estimate of hierjax",
-    "frequentist.json:meta_bcg[1]": "DerSimonian and Laird's estimate is one of moments, no maximum "
-    "of a likelihood",
+    "frequentist.json:meta_bcg[1]": "DerSimonian and Laird's estimate is one of moments, no "
+    "maximum of a likelihood",
 }

@@ -1,7 +1,7 @@
 """The slope of rats whose last weights were taken away, by a Gibbs sampler in NumPy.
 
-The published table is at odds with all methods of hierjax there, by 0.2 sd. So is this sampler, which
-has nothing in common with hierjax, and which finds what hierjax finds.
+The published table is at odds with all methods of hierjax there, by 0.2 sd. So is this sampler,
+which has nothing in common with hierjax, and which finds what hierjax finds.
 """
 
 import numpy as np
