@@ -230,18 +230,13 @@ def dyestuff():
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("sleepstudy", {}),
-        ("pastes", {}),
-        ("penicillin", {}),
         ("penicillin", {"updates": "conjugate", "draws": 4000}),
         ("penicillin", {"blocks": "factor", "draws": 4000}),
-        ("bcg", {}),
         ("eight_schools", {"updates": "conjugate", "draws": 8000}),
-        ("radon_hierarchical_intercept", {}),
     ],
     ids=str,
 )
-def test_references(name, settings):
+def test_references_with_other_settings(name, settings):
     case = CASES[name]
     expected = reference_moments(case.folder)
     post = hj.fit(case.build(), method=hj.Gibbs(**settings), seed=4, progress=False)
