@@ -2,7 +2,7 @@
 
 Arrays and floats are traced: new values of the same shapes re-use a compiled program. Integers,
 booleans, strings and None are static: they fix shapes and branches. Distributions are pytrees, so
-a prior passed as data has its parameters traced.
+a prior passed as data has its parameters traced, and the bounds of its support static.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
+from hierjax.bounds import is_bounded, with_static_bounds
 from hierjax.errors import DataError
 
 
@@ -133,13 +134,16 @@ def signature(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
 def freeze(tree: Any) -> Any:
     """Move the numbers of a pytree, such as the parameters of a prior, to 64-bit NumPy arrays.
 
-    So they are traced, and their precision is chosen when a fit starts and not before.
+    So they are traced, and their precision is chosen when a fit starts and not before. Bounds of
+    supports become static.
     """
 
     def leaf(value: Any) -> Any:
+        if is_bounded(value):
+            return with_static_bounds(value)
         numeric = isinstance(value, int | float | np.ndarray | np.generic | jax.Array)
         if isinstance(value, bool) or not numeric:
             return value
         return np.asarray(value, dtype=np.float64)
 
-    return jax.tree_util.tree_map(leaf, tree)
+    return jax.tree_util.tree_map(leaf, tree, is_leaf=is_bounded)

@@ -4,11 +4,15 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
+import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from hierjax.arguments import Arguments
+import hierjax as hj
+from hierjax.arguments import Arguments, freeze
+from hierjax.trace import abstract_trace
 
 DATA = {
     "prior": dist.StudentT(3.0, 0.5, 2.0),
@@ -35,6 +39,61 @@ def test_parameters_come_in_the_order_of_their_names(monkeypatch):
             assert (rebuilt["prior"].df, rebuilt["prior"].scale) == (3.0, 2.0)
             assert rebuilt["priors"][1] is None
             assert rebuilt["priors"][2]["n"] == 4
+
+
+BOUNDED = {
+    "uniform": (dist.Uniform(-1.0, 3.0), -1.0, 3.0),
+    "truncated": (dist.TruncatedNormal(0.5, 2.0, low=-1.0, high=3.0), -1.0, 3.0),
+    "left": (dist.TruncatedNormal(0.5, 2.0, low=-1.0), -1.0, np.inf),
+    "right": (dist.TruncatedNormal(0.5, 2.0, high=3.0), -np.inf, 3.0),
+}
+
+
+def one_site(prior, y):
+    x = numpyro.sample("x", prior)
+    numpyro.sample("y", dist.Normal(x, 1.0), obs=y)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_bounds_of_a_prior_that_is_data_are_static(name):
+    """A transform that is made from bounds outlives the program that traced the prior."""
+    prior, low, high = BOUNDED[name]
+    data = {"prior": freeze(prior), "y": np.float64(1.0)}
+    support = abstract_trace(one_site, data).sites["x"].support
+    values = np.asarray(dist.biject_to(support)(np.array([-50.0, 0.0, 50.0])))
+    assert np.all((low <= values) & (values <= high))
+    assert len(set(values)) == 3
+    x = np.linspace(-0.9, 2.9, 5)
+    log_density = jax.jit(lambda prior: prior.log_prob(x))(data["prior"])
+    np.testing.assert_allclose(log_density, prior.log_prob(x), rtol=1e-5)
+
+
+def test_other_bounds_are_another_structure():
+    first, second = (Arguments.of({"prior": freeze(dist.Uniform(0.0, b))}) for b in (1.0, 2.0))
+    assert first != second
+    assert first == Arguments.of({"prior": freeze(dist.Uniform(0.0, 1.0))})
+
+
+def test_bounds_of_vectors_stay_as_they_are():
+    prior = freeze(dist.Uniform(np.zeros(2), np.array([1.0, 2.0])))
+    np.testing.assert_array_equal(prior.support.upper_bound, [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["laplace", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nuts", "gibbs", "svi"))],
+)
+def test_models_with_bounded_priors_are_fitted_within_the_bounds(method):
+    frame = {"y": np.arange(12.0), "g": list("abcabcabcabc")}
+    priors = {
+        "b_Intercept": dist.Uniform(-5.0, 5.0),
+        "sd_g": dist.Uniform(0.0, 7.0),
+        "sigma": dist.TruncatedNormal(3.0, 1.0, low=0.0),
+    }
+    post = hj.fit("y ~ 1 + (1 | g)", frame, priors=priors, method=method, progress=False)
+    assert post.info.status == (0,) * len(post.info.status)
+    assert np.all(np.abs(post.draws["b_Intercept"]) <= 5.0)
+    assert np.all((post.draws["sd_g"] >= 0.0) & (post.draws["sd_g"] <= 7.0))
 
 
 PROGRAM = """

@@ -81,7 +81,7 @@ def _plan(fn: Callable[..., Any], data: Mapping[str, Any], trace: ModelTrace) ->
     try:
         plan = make_plan(fn, data)
         if plan is None or not effects <= set(plan.by_name):
-            plan = make_plan(fn, data, tuple(effects) or tuple(gaussian_sites(trace)))
+            plan = make_plan(fn, data, tuple(effects) or _normal_sites(trace))
     except ModelError as error:
         raise ModelError(
             'method "gibbs" draws group effects from their normal distribution given all else, '
@@ -89,6 +89,14 @@ def _plan(fn: Callable[..., Any], data: Mapping[str, Any], trace: ModelTrace) ->
         ) from error
     assert plan is not None  # without named sites only
     return plan
+
+
+def _normal_sites(trace: ModelTrace) -> tuple[str, ...]:
+    """Sites with normal priors, which a model without group effects has to have."""
+    found = tuple(gaussian_sites(trace))
+    if not found:
+        raise ModelError("No site of this model has a normal prior.")
+    return found
 
 
 def _parts(plan: Plan, blocks: str) -> tuple[Part, ...]:

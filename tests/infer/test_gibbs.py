@@ -131,6 +131,17 @@ def test_a_response_that_is_not_normal_is_refused_with_reason_and_remedy():
         hj.fit(hj.Model(bernoulli, data), method="gibbs", progress=False)
 
 
+def scale_alone(y):
+    sigma = numpyro.sample("sigma", dist.HalfNormal(1.0))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Normal(0.0, sigma), obs=y)
+
+
+def test_a_model_without_normal_priors_is_refused():
+    with pytest.raises(ModelError, match=r"No site of this model has a normal prior\. Or use"):
+        hj.fit(hj.Model(scale_alone, {"y": np.arange(5.0)}), method="gibbs", progress=False)
+
+
 def test_other_treatments_of_effects_are_refused():
     with pytest.raises(SettingsError, match=r'method "gibbs" draws all group effects .* leave'):
         hj.fit(SCORES, method="gibbs", effects="noncentred", progress=False)
@@ -219,18 +230,13 @@ def dyestuff():
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("sleepstudy", {}),
-        ("pastes", {}),
-        ("penicillin", {}),
         ("penicillin", {"updates": "conjugate", "draws": 4000}),
         ("penicillin", {"blocks": "factor", "draws": 4000}),
-        ("bcg", {}),
         ("eight_schools", {"updates": "conjugate", "draws": 8000}),
-        ("radon_hierarchical_intercept", {}),
     ],
     ids=str,
 )
-def test_references(name, settings):
+def test_references_with_other_settings(name, settings):
     case = CASES[name]
     expected = reference_moments(case.folder)
     post = hj.fit(case.build(), method=hj.Gibbs(**settings), seed=4, progress=False)

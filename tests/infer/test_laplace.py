@@ -20,9 +20,7 @@ from hierjax.errors import FitError, ModelError, SettingsError
 from hierjax.infer.laplace_mode import begin_search, scale_tril, search_on, search_points
 from hierjax.infer.laplace_proposal import Mixture, draw, log_density, noise_columns, refit
 from tests import models
-from tests.helpers import assert_same_posterior, reference_moments
 from tests.infer.runner import Runner
-from tests.reference.cases import CASES
 
 
 @pytest.fixture(autouse=True)
@@ -307,17 +305,6 @@ def test_a_batch_gives_what_each_data_set_gives_alone_and_no_spread_between_grou
         size = together.trace["effective_draws"][place].item()
         assert abs(together.sites["mu"][place].mean() - mu) < 4 * mu_sd / np.sqrt(size)
         assert abs(together.sites["tau"][place].mean() - tau) < 4 * tau_sd / np.sqrt(size)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["eight_schools", "sleepstudy", "penicillin", "radon_variable_intercept", "cbpp"]
-)
-def test_reference_posteriors(name):
-    case = CASES[name]
-    posterior = hj.fit(case.build(), method="laplace", progress=False)
-    assert posterior.diagnostics().ok
-    assert_same_posterior(dict(case.names(posterior)), reference_moments(case.folder))
 
 
 def test_many_parameters_are_refused_with_the_remedy():
