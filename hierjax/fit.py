@@ -19,6 +19,7 @@ from hierjax.errors import FitError, SettingsError
 from hierjax.fit_init import check_init, described, positions_of
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.program import Method
+from hierjax.memory import enough_memory
 from hierjax.methods import METHODS, Problem, as_method
 from hierjax.model import Model
 from hierjax.pieces import Pieces
@@ -103,7 +104,7 @@ def fit(
     DataError, ModelError, FormulaError, SettingsError
         Before anything is compiled: what is wrong, where, and what to do.
     FitError
-        No chain found a start with a finite log density.
+        No chain found a start with a finite log density, or memory ran out.
     FileError
         The checkpoint belongs to another fit, is damaged or cannot be written; finished pieces stay
         as they are.
@@ -112,7 +113,7 @@ def fit(
     chosen = as_method(method)
     checks.one_of("dtype", dtype, DTYPES)
     checks.positive_int("seed", seed, minimum=0)
-    with jax.enable_x64(dtype == "float64"):
+    with jax.enable_x64(dtype == "float64"), enough_memory():
         validate(model)
         with ProgressDisplay(progress) as display, single_threaded_blas():
             problem = Problem(model.fn, model.data, effects)
