@@ -8,19 +8,22 @@ Gibbs sampling draws factors in turn.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from hierjax.effects.values import free_shape
+from hierjax.errors import ModelError
 from hierjax.infer.gibbs import Gibbs
 from hierjax.infer.gibbs_sweep import MOST_SLICED
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.nuts import NUTS
 from hierjax.infer.program import Method, Program
 from hierjax.trace import abstract_trace
-from hierjax.transforms.coordinates import INTEGRATED, Coordinates
+from hierjax.transforms.coordinates import INTEGRATED, NONCENTRED, Coordinates
 from hierjax.transforms.gibbs import LARGEST_DENSE
 from hierjax.transforms.integrate import Integrated
+from hierjax.transforms.integrate_plan import make_plan
+from hierjax.transforms.noncentre import group_effects
 
 MOST_PARAMETERS = 15  # above, a mixture of few Student distributions covers posteriors badly
 
@@ -47,7 +50,11 @@ class Auto:
 
 
 def first_choice(
-    coordinates: Coordinates, parameters: Callable[[], int], *, in_turn: bool = False
+    coordinates: Coordinates,
+    fn: Callable[..., Any],
+    data: Mapping[str, Any],
+    *,
+    in_turn: bool = False,
 ) -> Choice:
     """Choose the method to try first for a model in its coordinates.
 
@@ -59,23 +66,24 @@ def first_choice(
     ----------
     coordinates
         How each effect is treated.
-    parameters
-        Returns how many are left to sample; only called where their number decides.
+    fn, data
+        NumPyro function and its arguments.
     in_turn
         Whether Gibbs sampling may be chosen, which has coordinates of its own.
     """
     treatments = {treatment for _, treatment in coordinates.choices}
-    if treatments - {INTEGRATED}:
-        return Choice(NUTS(), "group effects are left to sample")
-    if not treatments:
-        return Choice(NUTS(), "no group effects are integrated out")
-    count, dense = parameters(), _dense_rows(coordinates)
-    if in_turn and dense > LARGEST_DENSE and count <= MOST_SLICED:
+    dense = _dense_rows(coordinates, fn, data) if in_turn and treatments else 0
+    if dense > LARGEST_DENSE:
         return Choice(
             Gibbs(),
             f"to integrate crossed factors out takes a dense matrix of {dense:,} rows; they are "
             "drawn in turn instead",
         )
+    if treatments - {INTEGRATED}:
+        return Choice(NUTS(), "group effects are left to sample")
+    if not treatments:
+        return Choice(NUTS(), "no group effects are integrated out")
+    count = parameters_left(fn, data, {name for name, _ in coordinates.choices})
     left_over = f"{count} {'parameter is' if count == 1 else 'parameters are'} left to sample"
     if count > MOST_PARAMETERS:
         return Choice(NUTS(), f"{left_over}, more than the {MOST_PARAMETERS} that importance "
@@ -83,10 +91,25 @@ def first_choice(
     return Choice(Laplace(), f"{left_over}, few enough for importance sampling")
 
 
-def _dense_rows(coordinates: Coordinates) -> int:
-    """Effects in the matrix that integrating out takes, of rows that are summed once."""
+def _dense_rows(coordinates: Coordinates, fn: Callable[..., Any], data: Mapping[str, Any]) -> int:
+    """Rows of the matrix that integrating out takes, of a model that Gibbs sampling serves; or 0.
+
+    What does not fit into memory is not in the coordinates, so that its plan is made again.
+    """
     plans = [stage.fixed_plan for stage in coordinates.stages if isinstance(stage, Integrated)]
-    return max((p.layout.structure.rest_effects for p in plans if p and p.summed), default=0)
+    treatments = {treatment for _, treatment in coordinates.choices}
+    if NONCENTRED in treatments and not plans:
+        try:
+            plans = [make_plan(fn, data)]
+        except ModelError:
+            return 0
+    effects = group_effects(abstract_trace(fn, data))
+    found = 0
+    for plan in plans:
+        if plan is not None and plan.summed and set(effects) <= set(plan.by_name):
+            few = parameters_left(fn, data, set(plan.by_name)) <= MOST_SLICED
+            found = max(found, plan.layout.structure.rest_effects * few)
+    return found
 
 
 def after_poor_weights(k_hat: float) -> Choice:
@@ -113,11 +136,8 @@ def next_choice(asked: Method, last: Method) -> Choice | None:
     return None if harder is None else Choice(harder(), "")
 
 
-def parameters_left(
-    coordinates: Coordinates, fn: Callable[..., Any], data: Mapping[str, Any]
-) -> int:
-    """Count the unconstrained parameters of `fn(**data)` that are not integrated out."""
-    gone = {name for name, treatment in coordinates.choices if treatment == INTEGRATED}
+def parameters_left(fn: Callable[..., Any], data: Mapping[str, Any], gone: Collection[str]) -> int:
+    """Count the unconstrained parameters of `fn(**data)` beside the sites `gone`."""
     sites = abstract_trace(fn, data).sites.values()
     return sum(
         math.prod(free_shape(site))

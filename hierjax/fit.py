@@ -12,13 +12,14 @@ import jax
 import numpy as np
 
 from hierjax import checks
-from hierjax.automatic import Auto, Choice, after_poor_weights, first_choice, parameters_left
+from hierjax.automatic import Auto, Choice, after_poor_weights, first_choice
 from hierjax.checkpoint import Checkpoint, data_digest, identity_of
 from hierjax.draws import FitInfo, Status
 from hierjax.errors import FitError, SettingsError
 from hierjax.fit_init import check_init, described, positions_of
 from hierjax.infer.laplace import Laplace
 from hierjax.infer.program import Method
+from hierjax.memory import enough_memory
 from hierjax.methods import METHODS, Problem, as_method
 from hierjax.model import Model
 from hierjax.pieces import Pieces
@@ -117,7 +118,7 @@ def fit(
     DataError, ModelError, FormulaError, SettingsError
         Before anything is compiled: what is wrong, where, and what to do.
     FitError
-        No chain found a start with a finite log density.
+        No chain found a start with a finite log density, or memory ran out.
     FileError
         The checkpoint belongs to another fit, is damaged or cannot be written; finished pieces stay
         as they are.
@@ -127,7 +128,7 @@ def fit(
     checks.one_of("keep", keep, KEEP)
     checks.one_of("dtype", dtype, DTYPES)
     checks.positive_int("seed", seed, minimum=0)
-    with jax.enable_x64(dtype == "float64"):
+    with jax.enable_x64(dtype == "float64"), enough_memory():
         validate(model)
         with ProgressDisplay(progress) as display, single_threaded_blas():
             problem = Problem(model.fn, model.data, effects)
@@ -207,11 +208,8 @@ class _Task:
 def _fit_automatically(task: _Task) -> Posterior:
     """Run the method chosen for the model, and NUTS where that fails."""
     problem = task.problem
-    choice = first_choice(
-        problem.coordinates,
-        lambda: parameters_left(problem.coordinates, problem.fn, problem.data),
-        in_turn=problem.effects == "auto",
-    )
+    in_turn = problem.effects == "auto"
+    choice = first_choice(problem.coordinates, problem.fn, problem.data, in_turn=in_turn)
     if not isinstance(choice.method, Laplace):
         return task.fit(choice)
     k_hat = math.nan

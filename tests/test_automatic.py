@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 import pytest
 
 import hierjax as hj
-from hierjax.automatic import Auto, first_choice, parameters_left
+from hierjax.automatic import Auto, first_choice
 from hierjax.draws import Status
 from hierjax.methods import as_method
 from hierjax.transforms.coordinates import choose_coordinates
@@ -70,7 +70,7 @@ CHOICES = {  # function, data, effects -> method, words of the reason
 def test_choice(case):
     fn, data, effects, method, words = CHOICES[case]
     coordinates = choose_coordinates(fn, data, effects)
-    choice = first_choice(coordinates, lambda: parameters_left(coordinates, fn, data))
+    choice = first_choice(coordinates, fn, data)
     assert choice.method.name == method
     assert words in choice.reason
 
@@ -88,11 +88,22 @@ def crossed(groups):
 def test_large_crossed_factors_are_drawn_in_turn(groups, method):
     model = crossed(groups)
     coordinates = choose_coordinates(model.fn, model.data, "auto")
-    choice = first_choice(coordinates, lambda: 3, in_turn=True)
+    choice = first_choice(coordinates, model.fn, model.data, in_turn=True)
     assert choice.method.name == method
     assert ("matrix of 401 rows" in choice.reason) == (method == "gibbs")
-    assert first_choice(coordinates, lambda: 3).method.name == "laplace"
-    assert first_choice(coordinates, lambda: 101, in_turn=True).method.name == "nuts"
+    assert first_choice(coordinates, model.fn, model.data).method.name == "laplace"
+
+
+def test_crossed_factors_that_do_not_fit_into_memory_are_drawn_in_turn(monkeypatch):
+    monkeypatch.setattr("hierjax.transforms.coordinates.is_too_large", lambda structure: True)
+    model = crossed(401)
+    coordinates = choose_coordinates(model.fn, model.data, "auto")
+    assert {word for _, word in coordinates.choices} == {"noncentred"}
+    given = (coordinates, model.fn, model.data)
+    assert first_choice(*given, in_turn=True).method.name == "gibbs"
+    assert first_choice(*given).method.name == "nuts"
+    monkeypatch.setattr("hierjax.automatic.MOST_SLICED", 2)
+    assert first_choice(*given, in_turn=True).method.name == "nuts"
 
 
 def test_auto_fits_large_crossed_factors_by_gibbs_and_says_why():

@@ -11,9 +11,7 @@ from typing import TypeVar
 import jax
 
 from hierjax.errors import FitError
-
-# XLA's words. The CPU's errors of running programs have the second alone, after "INTERNAL".
-EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory")
+from hierjax.memory import ran_out
 
 T = TypeVar("T")
 
@@ -61,11 +59,3 @@ def with_fewer_lanes(run: Callable[[int], T], lanes: int) -> tuple[T, int]:
             "`budget` starts like that.",
             stacklevel=2,
         )
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether an error says that there was too little memory, on the host or on the device."""
-    if isinstance(error, MemoryError):
-        return True
-    of_device = isinstance(error, jax.errors.JaxRuntimeError)
-    return of_device and any(words in str(error) for words in EXHAUSTED)

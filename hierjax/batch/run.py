@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierjax.arguments import Arguments
-from hierjax.automatic import Auto, Choice, first_choice, next_choice, parameters_left
+from hierjax.automatic import Auto, Choice, first_choice, next_choice
 from hierjax.batch.bucket import Bucket
 from hierjax.batch.checkpoint import chunk_name, load_chunk, save_chunk
 from hierjax.batch.chunks import Chunk, Spec, choose_lanes, prepare_all
@@ -120,7 +120,7 @@ def _next_lot(bucket: Bucket, pending: Sequence[int], settings: Settings, note: 
     sites = BucketSites.of(model, bucket.padding, settings.keep)
     choice = Choice(settings.method, "")
     if isinstance(settings.method, Auto):
-        choice = first_choice(coordinates, lambda: parameters_left(coordinates, bucket.fn, first))
+        choice = first_choice(coordinates, bucket.fn, first)
     spec = Spec(coordinates, choice.method, arguments, sites.kept, sites.summarised)
     return Lot(places, spec, leaves, sites, note, choice.reason)
 

@@ -37,9 +37,10 @@ def draw_all(rows: Sequence[Row]) -> dict[str, bytes]:
 
 
 def plot_speed(rows: Sequence[FitRow]) -> "Figure":
-    """Effective draws per CPU second, one line a problem, one mark a tool."""
+    """Effective draws per CPU second, one line a problem, one mark a tool, one colour a package."""
     problems = list(dict.fromkeys(row.problem for row in rows))
     tools = list(dict.fromkeys(row.tool for row in rows))
+    packages = list(dict.fromkeys(tool.split()[0] for tool in tools))
     height = 0.9 + 0.5 * len(problems) + 0.22 * math.ceil(len(tools) / 3)
     figure = new_figure(7.6, max(height, 2.6))
     axes = figure.subplots()
@@ -48,7 +49,7 @@ def plot_speed(rows: Sequence[FitRow]) -> "Figure":
         offset = 0.5 * (number / max(len(tools) - 1, 1) - 0.5)
         for weak in (False, True):
             part = [row for row in own if (row.rhat > WEAK) == weak]
-            colour = CHAINS[number % len(CHAINS)]
+            colour = CHAINS[packages.index(tool.split()[0]) % len(CHAINS)]
             axes.plot(
                 [row.ess_per_cpu_second for row in part],
                 [problems.index(row.problem) + offset for row in part],
@@ -106,7 +107,7 @@ def plot_gradient(rows: Sequence[CostRow]) -> "Figure":
                 linewidth=1.3, label=f"{size:,} rows" if tool == tools[0] else "",
             )  # fmt: skip
         _logarithmic(axes)
-        style(axes, title=tool, x="groups")
+        style(axes, title=f"effects: {tool}", x="groups")
     panels[0].set_ylabel("microseconds of a gradient", fontsize=9.5)
     figure.legend(loc="outside upper left", ncols=4, fontsize=TICK, frameon=False)
     caption(figure, f"{rows[0].device}, {rows[0].precision}; the least of many.")

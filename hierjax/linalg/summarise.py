@@ -14,6 +14,7 @@ from hierjax.errors import LengthError, ModelError
 from hierjax.groups import check_index, group_sum, parent_of_group
 from hierjax.linalg.across import Across
 from hierjax.linalg.cells import Cells, find_pattern
+from hierjax.linalg.size import check_size
 from hierjax.linalg.statistics import Statistics
 from hierjax.linalg.structure import Structure
 
@@ -70,8 +71,10 @@ def summarise(
     LengthError
         Numbers of terms, columns or rows do not match.
     ModelError
-        A factor is not nested in the one its `parent` names (seen if indexes are NumPy arrays).
+        A factor is not nested in the one its `parent` names (seen if indexes are NumPy arrays), or
+        what crossed factors have in common does not fit into memory.
     """
+    check_size(structure)
     _check(structure, np.shape(response)[0], terms, columns)
     sums = _Sums(structure, response, terms, columns, weights, offset, origin)
     chain, rest = structure.chain, structure.rest

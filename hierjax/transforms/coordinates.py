@@ -8,6 +8,7 @@ from jax import Array
 
 from hierjax import checks
 from hierjax.errors import ModelError, SettingsError
+from hierjax.linalg.size import is_too_large
 from hierjax.low_discrepancy import Evenly
 from hierjax.trace import abstract_trace
 from hierjax.transforms.integrate import Integrated
@@ -213,11 +214,15 @@ def _recentre_plan(
 def _if_possible(
     make: Callable[..., P | None], fn: Callable[..., Any], data: Mapping[str, Any], kept: set[str]
 ) -> P | None:
-    """Plan for all sites that can be treated; None where that fails, since nobody asked for it."""
+    """Plan for all sites that can be treated; None where that fails, since nobody asked for it.
+
+    A plan that does not fit into memory is none.
+    """
     try:
-        return make(fn, data, left_out=kept)
+        plan = make(fn, data, left_out=kept)
     except ModelError:
         return None
+    return None if plan is None or is_too_large(plan.layout.structure) else plan
 
 
 def _noncentred(

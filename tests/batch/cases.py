@@ -1,11 +1,17 @@
 """Models for batches: what can be padded, what cannot, and data sets of several sizes."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
 from tests import models
+
+
+def lanes_for(chunk):
+    """Data sets of one device, for chunks of so many on all devices."""
+    return max(1, chunk // jax.local_device_count())
 
 
 def varying_intercepts(y, x, group, num_groups):

@@ -14,6 +14,7 @@ from hierjax.batch import jobs
 from hierjax.batch.chunks import LANES
 from hierjax.errors import FileError
 from tests import models
+from tests.batch.cases import lanes_for
 
 pytestmark = pytest.mark.faults
 SHORT = hj.NUTS(chains=2, warmup=40, draws=40)
@@ -23,7 +24,7 @@ DATASETS = [models.known_variances_data(seed) for seed in range(5)]
 @pytest.fixture(autouse=True, scope="module")
 def few_lanes():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LANES, "cpu", 2)
+        patch.setitem(LANES, "cpu", lanes_for(2))
         yield
 
 
@@ -122,7 +123,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
 KILLED = """
 import sys
 from tests.batch import test_checkpoint as t
-t.LANES["cpu"] = 2
+t.LANES["cpu"] = t.lanes_for(2)
 t.fit(sys.argv[1])
 """
 

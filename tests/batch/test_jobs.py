@@ -10,6 +10,7 @@ import hierjax as hj
 from hierjax.batch.chunks import LANES
 from hierjax.errors import SettingsError
 from tests import models
+from tests.batch.cases import lanes_for
 
 pytestmark = pytest.mark.faults
 SHORT = hj.NUTS(chains=2, warmup=60, draws=60)
@@ -19,7 +20,7 @@ DATASETS = [models.known_variances_data(seed) for seed in range(5)]
 @pytest.fixture(autouse=True, scope="module")
 def two_lanes():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LANES, "cpu", 2)
+        patch.setitem(LANES, "cpu", lanes_for(2))
         yield
 
 
