@@ -185,8 +185,8 @@ ROWS = {
                 "rats",
                 1,
                 left_out={"beta.c": ("mean", "q50", "q2.5", "q97.5")},
-                because="the table has 6.576, a Gibbs sampler in NumPy 6.546 (`test_rats.py`), which "
-                "is 12 of the table's standard errors; sd and predictions are as they should be",
+                because="the table has 6.576, a Gibbs sampler in NumPy 6.546 (`test_rats.py`): 12 "
+                "of the table's standard errors; sd and predictions are as they should be",
             ),
         ),
         GAUSSIAN,
