@@ -1,4 +1,4 @@
-"""blackjax, whose first import happens while something of ours is traced, holds no traced values."""
+"""blackjax is first imported while something of ours is traced, and holds no traced values."""
 
 import subprocess
 import sys
