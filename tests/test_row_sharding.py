@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -42,6 +43,7 @@ def test_draws_are_those_of_one_device(divided, name):
         np.testing.assert_allclose(divided[f"{name} {site}"], values, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.skipif(jax.local_device_count() > 1, reason="there are several devices")
 def test_on_one_device_nothing_changes():
     model = hj.Model(models.known_variances, models.known_variances_data(0))
     one, two = (

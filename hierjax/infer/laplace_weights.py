@@ -13,12 +13,14 @@ from jax import Array
 from jax.scipy.special import logsumexp
 
 from hierjax import low_discrepancy
+from hierjax.infer.borrowed import import_blackjax
 
 UNKNOWN_K_HAT = 10.0
 
 
 def smoothed(log_weight: Array) -> tuple[Array, Array]:
     """Pareto smoothed log weights that sum to one, and k-hat."""
+    import_blackjax()
     from blackjax.diagnostics import psis_weights
 
     found, k_hat = psis_weights(log_weight)

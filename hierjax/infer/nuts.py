@@ -26,6 +26,7 @@ from hierjax.density import (
     starting_position,
 )
 from hierjax.draws import Draws, Status
+from hierjax.infer.borrowed import import_blackjax
 from hierjax.infer.near import moments, variances
 from hierjax.infer.program import Program
 
@@ -153,6 +154,7 @@ class _Adaptation(NamedTuple):
 
     @classmethod
     def of(cls, settings: NUTS, size: int) -> "_Adaptation":
+        import_blackjax()
         from blackjax.adaptation.mass_matrix import mass_matrix_adaptation
         from blackjax.adaptation.step_size import dual_averaging_adaptation
         from blackjax.adaptation.window_adaptation import build_schedule
