@@ -38,6 +38,7 @@ from hierjax.infer.near import variances
 from hierjax.infer.program import Program
 from hierjax.infer.svi_guides import INITIAL_SCALE, MultivariateGuide
 from hierjax.infer.trust_region import hessian, newton_step
+from hierjax.linalg.lapack import cholesky, solve_triangular
 
 MOST_PARAMETERS = 1000  # the Hessian is dense, of twice as many rows
 CHUNK = 5  # steps between two looks at the state
@@ -164,8 +165,8 @@ def _noise(key: Array, pairs: int, size: int) -> Array:
     half = jax.random.normal(key, (pairs, size))
     if pairs < size:
         return half / jnp.sqrt(jnp.mean(half**2, axis=0))
-    root = jnp.linalg.cholesky(half.T @ half / pairs)
-    return jax.scipy.linalg.solve_triangular(root, half.T, lower=True).T
+    root = cholesky(half.T @ half / pairs)
+    return solve_triangular(root, half.T).T
 
 
 def _objective(density: Density, run: _Run, arrays: Arrays) -> Callable[[Array], Array]:
@@ -235,12 +236,12 @@ def _linear_response(density: Density, run: _Run, arrays: Arrays) -> tuple[Array
         bend[: density.size, density.size :],
         bend[density.size :, density.size :],
     )
-    half = jnp.linalg.cholesky((rest + rest.T) / 2.0)
-    solved = jax.scipy.linalg.solve_triangular(half, link.T, lower=True)
+    half = cholesky((rest + rest.T) / 2.0)
+    solved = solve_triangular(half, link.T)
     precision = own - solved.T @ solved
-    factor = jnp.linalg.cholesky((precision + precision.T) / 2.0)
-    inverse = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(density.size))
-    root = jnp.linalg.cholesky((inverse + inverse.T) / 2.0)
+    factor = cholesky((precision + precision.T) / 2.0)
+    half = solve_triangular(factor, jnp.eye(density.size))
+    root = cholesky(half.T @ half)
     sound = jnp.all(jnp.isfinite(root))
     relative = jnp.where(sound, root, jnp.eye(density.size))
     return run.scale[:, None] * relative, ~sound

@@ -26,6 +26,7 @@ from hierjax.linalg import (
     conditional_mean,
     draw_noise,
 )
+from hierjax.linalg.lapack import cholesky, solve_triangular
 
 Sites = dict[str, Array]
 
@@ -239,8 +240,8 @@ def _inverse_root(curvature: Array, free: Array) -> Array:
         return curvature
     both = free & free[:, None]
     masked = jnp.where(both, curvature, jnp.eye(len(free), dtype=curvature.dtype))
-    factor = jnp.linalg.cholesky(masked)
-    root = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(free)), trans=1, lower=True)
+    factor = cholesky(masked)
+    root = solve_triangular(factor, jnp.eye(len(free)), transposed=True)
     return jnp.where(free[:, None], root, 0.0)
 
 

@@ -65,6 +65,7 @@ from hierjax.infer.laplace_scale import (
 from hierjax.infer.laplace_weights import order_along_path, resampled, smoothed
 from hierjax.infer.near import moments
 from hierjax.infer.program import Iterated, Program
+from hierjax.linalg.lapack import cholesky
 
 MOST_PARAMETERS = 50
 SMALLEST_BATCH = 128
@@ -217,7 +218,7 @@ def _start(layout: _Layout, key: Array) -> _Run:
 def _start_near(layout: _Layout, key: Array, near: Array) -> _Run:
     """Start the search where draws are, with their covariance."""
     run, (mean, covariance) = _start(layout, key), moments(near)
-    search = restarted(run.search, mean, jnp.linalg.cholesky(covariance))
+    search = restarted(run.search, mean, cholesky(covariance))
     return run._replace(search=search)
 
 

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hierjax.linalg.lapack import eigenvectors
+
 SCATTER_SD = 1.2  # of the first points: as wide as Stan's, which are uniform on (-2, 2)
 STEP = 0.7  # of differences, in units of the scale: about the width that a proposal must have
 FIRST_SCALE = 0.5
@@ -146,7 +148,7 @@ def _new_scale(search: Search, values: Array) -> Search:
     finite = jnp.all(jnp.isfinite(values))
     curvature = jnp.where(finite, curvature / STEP**2, jnp.eye(size))
     # Where the log density bends upwards, its curvature still says on what scale it changes.
-    eigenvalues, directions = jnp.linalg.eigh(curvature)
+    eigenvalues, directions = eigenvectors(curvature)
     stretch = jnp.clip(jnp.abs(eigenvalues), LARGEST_CHANGE**-2, LARGEST_CHANGE**4)
     root = jnp.sqrt(stretch)
     found = search._replace(

@@ -19,8 +19,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
+
+from hierjax.linalg.lapack import cholesky, solve_triangular
 
 DEGREES = 4  # of freedom, an even number
 WIDE_SHARE, WIDENING, FIRST_WIDENING = 0.2, 2.5, 3.0
@@ -88,10 +89,10 @@ def refit(points: Array, log_weight: Array, components: int) -> Mixture:
     covariance = (weight[:, None] * deviation).T @ deviation
     floor = 1e-6 * jnp.diag(jnp.diagonal(covariance)) + 1e-30 * jnp.eye(size)
     covariance = covariance + floor
-    root = jnp.linalg.cholesky(covariance)
+    root = cholesky(covariance)
     # A Student distribution has more spread than its scale.
     narrower = math.sqrt((DEGREES - 2.0) / DEGREES)
-    standardised = solve_triangular(root, deviation.T, lower=True)
+    standardised = solve_triangular(root, deviation.T)
     skew = standardised @ (weight * jnp.sum(standardised**2, axis=0))
     axis = root @ (skew / (jnp.linalg.norm(skew) + 1e-12))
     offsets = jnp.linspace(-1.0, 1.0, components) if components > 1 else jnp.zeros(1)
@@ -140,7 +141,7 @@ def _maximised(
     squares = jnp.swapaxes(central[..., None] * deviation, 1, 2) @ deviation
     scale = (squares + prior) / (total + prior_size)[:, None, None]
     share = jnp.log(total + 1e-3)
-    return Mixture(share - logsumexp(share), mean, jnp.linalg.cholesky(scale))
+    return Mixture(share - logsumexp(share), mean, cholesky(scale))
 
 
 def _log_densities(mixture: Mixture, distance: Array) -> Array:
@@ -159,7 +160,7 @@ def _log_densities(mixture: Mixture, distance: Array) -> Array:
 def _distance(mixture: Mixture, points: Array) -> Array:
     """Squared distance (component, point) from each mean, in units of its scale."""
     identity = jnp.broadcast_to(jnp.eye(points.shape[1]), mixture.scale_tril.shape)
-    inverse = solve_triangular(mixture.scale_tril, identity, lower=True)
+    inverse = solve_triangular(mixture.scale_tril, identity)
     deviation = points - mixture.mean[:, None]
     return jnp.sum((deviation @ jnp.swapaxes(inverse, 1, 2)) ** 2, axis=2)
 

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hierjax.linalg.lapack import eigenvectors
+
 STEP = {"float64": 1e-3, "float32": 0.05}  # of differences, in units of the width of the maximum
 CLOSE = {"float64": 1e-9, "float32": 1e-4}  # twice the gain that may be left
 FLAT = {"float64": 1e-8, "float32": 1e-3}  # curvature below which nothing is known of a coordinate
@@ -199,7 +201,7 @@ def _with_step(search: Search) -> Search:
     curvature = jnp.where(finite, curvature, jnp.eye(len(curvature), dtype=curvature.dtype))
     own = jnp.maximum(jnp.abs(jnp.diagonal(curvature)), FLAT[name] / search.unit**2)
     width = 1.0 / jnp.sqrt(own)
-    bends, directions = jnp.linalg.eigh(curvature * width * width[:, None])
+    bends, directions = eigenvectors(curvature * width * width[:, None])
     sizes = jnp.maximum(jnp.abs(bends), LEAST_BEND)
     along = directions.T @ (search.slope * width)
     step, decrement = width * (directions @ (along / sizes)), jnp.sum(along**2 / sizes)

@@ -28,6 +28,8 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from numpyro.distributions import Distribution
 from numpyro.infer import autoguide
 
+from hierjax.linalg.lapack import cholesky
+
 INITIAL_SCALE = 0.1  # as NumPyro's guides
 LARGEST_TURN = 0.2  # Frobenius norm of one relative change of a scale matrix
 
@@ -150,7 +152,7 @@ class MultivariateGuide:
 
     def start_like(self, mean: Array, covariance: Array) -> Parameters:
         """Return the normal with these moments."""
-        return {"auto_loc": mean, "auto_scale_tril": jnp.linalg.cholesky(covariance)}
+        return {"auto_loc": mean, "auto_scale_tril": cholesky(covariance)}
 
     def distribution(self, parameters: Parameters) -> Distribution:
         """NumPyro's posterior of the same parameters."""

@@ -28,7 +28,6 @@ from collections.abc import Collection, Sequence
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 from numpyro import distributions as dist
 from numpyro.distributions import Distribution
 
@@ -41,6 +40,7 @@ from hierjax.infer.svi_guides import (
     lower_factor,
     mean_outer,
 )
+from hierjax.linalg.lapack import cholesky, solve_triangular
 
 LARGEST_BLOCK = 300  # parameters with a full covariance matrix
 
@@ -90,8 +90,8 @@ class StructuredGuide:
     def start_like(self, mean: Array, covariance: Array) -> Parameters:
         """Return the normal of this shape with the same means, and covariances as far as can be."""
         shared, rest = self._places
-        root = jnp.linalg.cholesky(covariance[np.ix_(shared, shared)])
-        link = solve_triangular(root, covariance[np.ix_(shared, rest)], lower=True).T
+        root = cholesky(covariance[np.ix_(shared, shared)])
+        link = solve_triangular(root, covariance[np.ix_(shared, rest)]).T
         variance = jnp.diagonal(covariance)[rest]
         left = jnp.maximum(variance - jnp.sum(link**2, axis=1), 0.01 * variance)
         return {
@@ -181,7 +181,7 @@ class _Arrow(Distribution):
         parameters = self.parameters
         block, rest = self.guide._cut(value - parameters["auto_loc"])
         flat = jnp.reshape(block, (-1, block.shape[-1])).T
-        own = solve_triangular(parameters["auto_scale_tril"], flat, lower=True).T
+        own = solve_triangular(parameters["auto_scale_tril"], flat).T
         own = jnp.reshape(own, block.shape)
         other = (rest - own @ parameters["link"].T) / parameters["auto_scale"]
         squares = jnp.sum(own**2, -1) + jnp.sum(other**2, -1)

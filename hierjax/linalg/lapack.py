@@ -97,6 +97,28 @@ def _inverse_of_upper_batched(
     return inverse_of_upper(factor), True
 
 
+@custom_vmap
+def eigenvectors(matrix: Array) -> tuple[Array, Array]:
+    """Eigenvalues (n,), the least first, and eigenvectors (n, n) of a symmetric matrix.
+
+    It has no derivative. Both triangles have to be given.
+    """
+    return _of_each(_eigenvectors, 9 * matrix.shape[-1] ** 3, matrix)
+
+
+@eigenvectors.def_vmap
+def _eigenvectors_batched(
+    size: int, batched: Sequence[bool], matrix: Array
+) -> tuple[tuple[Array, Array], tuple[bool, bool]]:
+    del size, batched
+    return eigenvectors(matrix), (True, True)
+
+
+def _eigenvectors(matrix: Array) -> tuple[Array, Array]:
+    vectors, values = jax.lax.linalg.eigh(matrix, symmetrize_input=False)
+    return values, vectors
+
+
 def _inverse_of_upper(factor: Array) -> Array:
     # From the right the library gets every matrix in the layout it wants, without copies.
     identity = np.eye(factor.shape[-1], dtype=factor.dtype)
@@ -145,7 +167,7 @@ def _solver(transposed: bool) -> Callable[[Array, Array], Array]:
 _SOLVES = {transposed: _solver(transposed) for transposed in (False, True)}
 
 
-def _of_each(function: Callable[..., Array], operations: int, *arrays: Array) -> Array:
+def _of_each(function: Callable[..., Any], operations: int, *arrays: Array) -> Any:
     """Apply a function of matrices to each of those in `arrays`, (..., rows, columns)."""
     leading = arrays[0].shape[:-2]
     if not leading:
@@ -156,7 +178,7 @@ def _of_each(function: Callable[..., Array], operations: int, *arrays: Array) ->
         found = jax.vmap(function)(*flat)
     else:
         found = jax.lax.map(lambda each: function(*each), flat, batch_size=most)
-    return jnp.reshape(found, (*leading, *found.shape[1:]))
+    return jax.tree.map(lambda each: jnp.reshape(each, (*leading, *each.shape[1:])), found)
 
 
 def _locks_up() -> bool:

@@ -24,6 +24,7 @@ from hierjax.arguments import Arguments
 from hierjax.compiler import compile_for
 from hierjax.effects import run_placed
 from hierjax.effects.values import some_value
+from hierjax.linalg.lapack import cholesky
 from hierjax.trace import ModelTrace, abstract_trace
 from hierjax.trace_recorder import unwrapped
 from hierjax.transforms.conjugate_families import FAMILIES, Evidence, Family
@@ -227,5 +228,5 @@ def _near(family: Family, typical: Array, noise: Array) -> Array:
     """Value of the site near a typical one."""
     if not family.matrix:
         return typical * jnp.exp(0.5 * noise)
-    root = jnp.linalg.cholesky(typical) @ (jnp.eye(len(typical)) + 0.3 * noise)
+    root = cholesky(typical) @ (jnp.eye(len(typical)) + 0.3 * noise)
     return root @ root.T

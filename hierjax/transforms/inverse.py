@@ -10,12 +10,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 from numpyro import handlers
 
 from hierjax.effects.gaussian import EffectSite, Gaussian, gaussian_of
 from hierjax.linalg import Effects
 from hierjax.linalg.inverse import noise_of
+from hierjax.linalg.lapack import solve_triangular
 from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.labelled import Labelled
 from hierjax.transforms.noncentre import NonCentred
@@ -141,7 +141,7 @@ def _whitened(gaussian: Gaussian, value: Array) -> Array:
     if root.ndim == 2:
         return jnp.reshape(flat / root, shape)
     root = jnp.broadcast_to(root, (site.groups, *root.shape[1:]))
-    return jnp.reshape(solve_triangular(root, flat[..., None], lower=True)[..., 0], shape)
+    return jnp.reshape(solve_triangular(root, flat), shape)
 
 
 _INVERSES: Mapping[type, Callable[..., Sites]] = {
