@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.designs_compare import beyond_chance, chance, estimate_gaps, gaps, scalars
-from benchmarks.designs_problems import PROBLEMS, WANTING
+from benchmarks.designs_problems import PROBLEMS
 from benchmarks.effects import versions
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def main() -> None:
 
                 print(keep_reference(name), flush=True)
             continue
-        for method in () if name in WANTING else problem.methods:
+        for method in problem.methods:
             if not options.method or method in options.method:
                 row = run_apart(name, method, options.limit)
                 keep_row(row)

@@ -33,7 +33,7 @@ from benchmarks.designs_topics import in_order
 if TYPE_CHECKING:
     import hierjax as hj
 
-__all__ = ["PROBLEMS", "SAMPLED", "WANTING", "DesignProblem"]
+__all__ = ["PROBLEMS", "SAMPLED", "DesignProblem"]
 Draws = Mapping[str, np.ndarray]
 
 
@@ -233,6 +233,3 @@ PROBLEMS: dict[str, DesignProblem] = (
         )
     }
 )
-
-# Problems whose long chains have not been run yet: they have no reference, so no rows.
-WANTING = ("verbagg_2pl",)

@@ -86,7 +86,7 @@ def deviations(post, expected):
         "log_likelihood": post.log_likelihood - expected["loglik"],
         "fixef": max(effects),
         "se": max(errors),
-        "sdcor": max(sds),
+        "sdcor": max(sds, default=0.0),
     }
 
 

@@ -39,14 +39,26 @@ class Expected:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One posterior of the reference folder: a file or folder, and the place in it."""
+    """One posterior of the reference folder: a file or folder, and the place in it.
+
+    `left_out` are quantities of parameters that are not compared, for the reason in `because`.
+    """
 
     path: str
     entry: str = ""
     place: int = 0
+    left_out: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    because: str = ""
 
     def expected(self) -> dict[str, Expected]:
-        """Return parameter -> what it should be."""
+        """Return parameter -> what it should be, but for what is left out."""
+        found = self.everything()
+        for name, quantities in self.left_out.items():
+            found[name] = found[name].without(quantities)
+        return found
+
+    def everything(self) -> dict[str, Expected]:
+        """Return parameter -> what the reference says of it."""
         if self.path.startswith(("bayes/", "posteriordb/")):
             return sampled(self.path)
         if self.path.startswith("tfp_inference_gym/"):

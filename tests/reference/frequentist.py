@@ -150,10 +150,15 @@ def in_words_of_lme4(name: str) -> dict:
     return {"loglik": entry["logLik"], "fixef": fixed, "se": errors, "sdcor": scales}
 
 
+# Combinations of two categories, of which hierjax names both factors first.
+WORDS = {"FoodTreatmentSatiated:SexParentMale": "FoodTreatment:SexParentSatiated:Male"}
+
+
 def _named(values: dict | list) -> dict[str, float]:
     """Name the intercept where it is alone, and as lme4 does."""
     named = values if isinstance(values, dict) else {"(Intercept)": values[0]}
-    return {name.replace("intrcpt", "(Intercept)"): value for name, value in named.items()}
+    words = WORDS | {"intrcpt": "(Intercept)"}
+    return {words.get(name, name): value for name, value in named.items()}
 
 
 def _scale_name(row: dict) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 import hierjax as hj
-from tests.reference.expected import Expected, Source
+from tests.reference.expected import Source
 
 Names = Mapping[str, np.ndarray]
 Method = hj.NUTS | hj.Laplace | hj.Gibbs
@@ -28,10 +28,6 @@ class Row:
         Word of a method -> settings; those that apply, with default treatment of effects.
     absent
         Word of a method that does not apply -> the reason.
-    left_out
-        Name of a parameter -> quantities that are not compared.
-    because
-        Why, for all that is left out.
     """
 
     build: Callable[[], "hj.Model"]
@@ -39,15 +35,6 @@ class Row:
     sources: tuple[Source, ...]
     methods: Mapping[str, Method]
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    left_out: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    because: str = ""
-
-    def expected(self, source: Source) -> dict[str, Expected]:
-        """Return what one reference says, but for what is left out."""
-        return {
-            name: each.without(self.left_out.get(name, ()))
-            for name, each in source.expected().items()
-        }
 
 
 def elements(name: str, draws: np.ndarray, first: int = 1) -> dict[str, np.ndarray]:

@@ -94,7 +94,17 @@ ROWS = {
     "seeds_bugs": Row(
         seeds,
         seeds_names,
-        (Source(PUBLISHED, "seeds", 0), Source(PUBLISHED, "seeds", 1)),
+        (
+            Source(PUBLISHED, "seeds", 0),
+            Source(
+                PUBLISHED,
+                "seeds",
+                1,
+                left_out={"sigma": ("q2.5",)},
+                because="the two tables are of one posterior, and have 0.090 and 0.053: this one "
+                "is of the sampler that sticks near zero, so its errors are larger than it says",
+            ),
+        ),
         SAMPLERS,
         NOT_NORMAL,
     ),

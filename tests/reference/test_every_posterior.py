@@ -18,7 +18,7 @@ GRID = [(name, method) for name, row in ROWS.items() for method in row.methods]
 @pytest.mark.parametrize(("name", "method"), GRID)
 def test_means_sds_and_quantiles_are_those_of_the_reference(name, method):
     row = ROWS[name]
-    expected = {str(source): row.expected(source) for source in row.sources}
+    expected = {str(source): source.expected() for source in row.sources}
     posterior = hj.fit(row.build(), method=row.methods[method], seed=SEED, progress=False)
     diagnostics = posterior.diagnostics()
     weighted = diagnostics.weight_ess

@@ -16,8 +16,8 @@ from tests.infer.test_lme4 import saturated
 from tests.reference.frequentist import FITTED, REPEATED, entry_of, in_words_of_lme4
 
 CLOSE = 1e-3  # relative, of sds; and in standard errors, of fixed effects
-FINITE_DIFFERENCES = 1e-2
-OPTIMISERS = 2e-3  # what two optimisers of lme4 may differ by, relative
+FINITE_DIFFERENCES = 2e-2  # relative, of standard errors
+OPTIMISERS = 2e-3  # what two optimisers may differ by; `glmer` stops earlier than `lmer`
 
 
 @pytest.mark.parametrize("name", REPEATED)
@@ -45,10 +45,11 @@ def test_estimates_are_those_of_lme4_and_metafor(name):
         expected["sdcor"] = {}
     far = deviations(posterior, expected)
     print(name, far)
-    assert -1e-5 < far["log_likelihood"] < 1e-4
-    assert far["fixef"] < CLOSE
+    generalised = isinstance(row.kind, int)
+    assert -1e-5 < far["log_likelihood"] < (5e-4 if generalised else 1e-4)
+    assert far["fixef"] < (OPTIMISERS if generalised else CLOSE)
     assert far["sdcor"] < CLOSE
-    assert far["se"] < (FINITE_DIFFERENCES if isinstance(row.kind, int) else CLOSE)
+    assert far["se"] < (FINITE_DIFFERENCES if generalised else CLOSE)
 
 
 def constant_of_metafor(name):
