@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.linalg import solve_triangular
+
+from hierjax.linalg import lapack
 
 WRITTEN_OUT = 4  # largest q whose algebra is written out
 
@@ -61,7 +62,7 @@ def cholesky(a: Array) -> Array:
     """
     q = a.shape[0]
     if q > WRITTEN_OUT:
-        return jnp.moveaxis(jax.lax.linalg.cholesky(jnp.moveaxis(a, -1, 0)), 0, -1)
+        return jnp.moveaxis(lapack.cholesky(jnp.moveaxis(a, -1, 0)), 0, -1)
     factor = [[jnp.zeros_like(a[0, 0])] * q for _ in range(q)]
     for j in range(q):
         for i in range(j, q):
@@ -214,8 +215,8 @@ def _assemble(entries: list[list[Array]]) -> Array:
 def _solve_library(factor: Array, b: Array, *, transposed: bool) -> Array:
     vector = b.ndim == 2
     columns = b[:, None, :] if vector else b
-    x = solve_triangular(
-        jnp.moveaxis(factor, -1, 0), jnp.moveaxis(columns, -1, 0), trans=int(transposed), lower=True
+    x = lapack.solve_triangular(
+        jnp.moveaxis(factor, -1, 0), jnp.moveaxis(columns, -1, 0), transposed=transposed
     )
     x = jnp.moveaxis(x, 0, -1)
     return x[:, 0, :] if vector else x

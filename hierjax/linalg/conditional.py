@@ -5,12 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 
 from hierjax.groups import take_groups
 from hierjax.linalg import blocks
 from hierjax.linalg.across import from_rest
 from hierjax.linalg.eliminate import Factorisation, Level
+from hierjax.linalg.lapack import cholesky, solve_triangular
 from hierjax.linalg.prior import multiply_rest
 from hierjax.linalg.structure import Structure
 
@@ -165,11 +165,11 @@ def _rest_white(factorisation: Factorisation, noise: Noise | None) -> Array:
     system = factorisation.system
     if not factorisation.structure.rest_size:
         return system[:0, 0]
-    factor = jnp.linalg.cholesky(system[:-1, :-1])
-    half = solve_triangular(factor, system[-1, :-1], lower=True)
+    factor = cholesky(system[:-1, :-1])
+    half = solve_triangular(factor, system[-1, :-1])
     if noise is not None:
         half += factorisation.sigma * noise.rest
-    return solve_triangular(factor, half, trans=1, lower=True)
+    return solve_triangular(factor, half, transposed=True)
 
 
 def _level_white(level: Level, residual: Array, shocks: Array | None) -> Array:

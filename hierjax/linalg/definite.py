@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.lax.linalg import triangular_solve
 
 from hierjax.linalg import blocks
+from hierjax.linalg.lapack import cholesky, inverse_of_upper
 
 
 def definite_forms(bordered: Array) -> tuple[Array, Array, Array]:
@@ -55,7 +55,7 @@ def _forms_library(bordered: Array) -> tuple[Array, Array, Array]:
     corner = np.zeros((size + 1, size + 1), bool)
     corner[size, size] = True
     bordered = jnp.where(corner, jnp.inf, bordered)
-    factor = jax.lax.linalg.cholesky(bordered, symmetrize_input=False)
+    factor = cholesky(bordered)
     log_determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor)[:size]))
     half = factor[size, :size]
     root = _inverse_upper(factor[:size, :size].T, max(48, size // 16))
@@ -86,9 +86,7 @@ def _inverse_upper(factor: Array, block: int) -> Array:
     """
     size = factor.shape[0]
     if size <= block:
-        # From the right the library gets every matrix in the layout it wants, without copies.
-        identity = np.eye(size, dtype=factor.dtype)
-        return triangular_solve(factor.T, identity, left_side=False, lower=True).T
+        return inverse_of_upper(factor)
     half = size // 2
     first = _inverse_upper(factor[:half, :half], block)
     last = _inverse_upper(factor[half:, half:], block)

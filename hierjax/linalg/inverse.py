@@ -2,11 +2,11 @@
 
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 
 from hierjax.linalg import blocks
 from hierjax.linalg.conditional import Effects, Noise, left_for
 from hierjax.linalg.eliminate import Factorisation, Level
+from hierjax.linalg.lapack import cholesky, solve_triangular
 from hierjax.linalg.prior import multiply_rest
 
 
@@ -40,8 +40,8 @@ def _rest_noise(factorisation: Factorisation, white: Array) -> Array:
     system = factorisation.system
     if not factorisation.structure.rest_size:
         return white
-    factor = jnp.linalg.cholesky(system[:-1, :-1])
-    half = solve_triangular(factor, system[-1, :-1], lower=True)
+    factor = cholesky(system[:-1, :-1])
+    half = solve_triangular(factor, system[-1, :-1])
     return (factor.T @ white - half) / factorisation.sigma
 
 

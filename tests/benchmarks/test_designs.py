@@ -163,9 +163,12 @@ def test_rows_are_kept_and_replaced(tmp_path, monkeypatch):
 def test_rows_that_are_kept_are_right():
     """Each design has a row whose method is exact, but topics and what waits for a long run."""
     rows = load_rows()
-    assert not [(row.problem, row.method) for row in rows if complaints(row)]
+    failed = {(row.problem, row.method) for row in rows if complaints(row)}
+    too_slow = {(row.problem, row.method) for row in rows if row.error.startswith("not done")}
+    assert failed == too_slow
+    assert {method for _, method in too_slow} <= {"svi", "deterministic_advi"}
     exact = {row.design for row in rows if row.method in ("nuts", "laplace", "gibbs")}
-    assert set(library.MODELS) - exact == {"choice", "topics", "nested_topics"}
+    assert set(library.MODELS) - exact == {"topics", "nested_topics"}
 
 
 def test_references_that_were_sampled_mixed():
