@@ -29,7 +29,12 @@ LONG = [
     for page in PAGES
 ]
 PICTURE = re.compile(r"images/([\w-]+\.png)")
-MEASURED = {"bench.png", "bench-batch.png"}  # drawn by `hierjax bench`
+MEASURED = {
+    "bench.png",
+    "bench-batch.png",
+    "bench-full.png",
+    "bench-gradient.png",
+}  # drawn by `hierjax bench`
 SAVED_FIRST = "radon.nc"  # the posterior that the quick start saves and later pages load
 
 
