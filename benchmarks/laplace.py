@@ -27,7 +27,7 @@ from benchmarks.effects import effective_sample_size, versions
 from benchmarks.effects_problems import PROBLEMS, scalar_draws
 
 RESULTS = Path(__file__).parent / "results" / "laplace.jsonl"
-CHOSEN = ("sleepstudy", "radon", "penicillin", "dutch", "english", "mandarin", "gg05")
+CHOSEN = ("sleepstudy", "radon", "penicillin", "dutch", "english", "mandarin", "dillonE1", "gg05")
 TOOLS = ("nuts", "laplace")
 SEEDS = (1, 2, 3)
 
