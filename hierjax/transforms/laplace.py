@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from hierjax.arguments import Arguments
+from hierjax.cache import ProgramCache
 from hierjax.effects import run_placed
 from hierjax.effects.design import check_design, design_of, directions
 from hierjax.effects.mode import Mode, find_mode, separates
@@ -34,6 +35,8 @@ from hierjax.transforms.quadrature import (
 )
 from hierjax.transforms.recentre_plan import make_recentre_plan
 from hierjax.transforms.rows import Rows, log_outside, rows_of
+
+_LOOKS = ProgramCache(size=32)
 
 Values = Mapping[str, Any]
 
@@ -213,7 +216,8 @@ def approximate(fn: Callable[..., Any], data: Values, sites: Sequence[str] | Non
             _, alone = element_groups(rows, plan.layout)
         return separate, alone
 
-    separate, alone = map(bool, jax.jit(look)(arrays))
+    looked = _LOOKS.get((fn, plan, arguments), lambda: jax.jit(look))(arrays)
+    separate, alone = map(bool, looked)
     if not separate:
         raise ModelError(
             f"the log likelihood of {', '.join(map(repr, plan.responses))} does not fall apart "

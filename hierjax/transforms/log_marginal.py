@@ -7,6 +7,7 @@ import jax
 
 from hierjax import checks
 from hierjax.arguments import Arguments
+from hierjax.cache import ProgramCache
 from hierjax.errors import DataError, ModelError
 from hierjax.model import Model
 from hierjax.trace import abstract_trace
@@ -16,9 +17,9 @@ from hierjax.transforms.laplace import approximate
 from hierjax.transforms.marginal import LogMarginal
 from hierjax.transforms.noncentre import group_effects
 from hierjax.transforms.placement import site_names
-from hierjax.transforms.settle import rough_fit
 
 METHODS = ("auto", "laplace", "quadrature")
+_PREPARES = ProgramCache(size=32)
 
 Values = Mapping[str, Any]
 
@@ -91,7 +92,11 @@ def log_marginal(
     approximation = approximate(fn, data, chosen or None)
     arguments = Arguments.of(data)
     arrays = arguments.arrays(data)
-    prepared = jax.jit(lambda each: approximation.prepare(arguments.rebuild(each)))(arrays)
+    prepare = _PREPARES.get(
+        (approximation, arguments),
+        lambda: jax.jit(lambda each: approximation.prepare(arguments.rebuild(each))),
+    )
+    prepared = prepare(arrays)
     exact, statistics = None, None
     if method == "auto" and order is None:
         exact, statistics = _exactly(fn, data, chosen)
@@ -147,5 +152,5 @@ def _with_order(function: LogMarginal, at: Values | None) -> LogMarginal:
         approximation = function._approximation
         data = function._arguments.rebuild(function._arrays)
         sites = abstract_trace(approximation.fn, data).sites
-        at = rough_fit(function.joint, {name: sites[name] for name in function.latents})
+        at = function.rough_fit(sites)
     return function.at_order(max(function._settle(at, None, widen)[0] for widen in (1.0, 2.0)))

@@ -15,10 +15,11 @@ from hierjax.arguments import Arguments
 from hierjax.cache import ProgramCache
 from hierjax.errors import DataError, ModelError, SettingsError
 from hierjax.linalg import Effects
+from hierjax.trace import Site
 from hierjax.transforms.integrate import Integrated
 from hierjax.transforms.laplace import Approximation, Evaluation, Prepared
 from hierjax.transforms.quadrature import Grid, gauss_hermite
-from hierjax.transforms.settle import settle
+from hierjax.transforms.settle import rough_fit, settle
 
 Values = Mapping[str, Any]
 
@@ -122,6 +123,20 @@ class LogMarginal:
     def joint(self, hyper: Values, data: Values | None = None) -> Array:
         """Log density of the data and the remaining sites: the sum of marginal and prior."""
         return sum(self._evaluate(hyper, data), start=jnp.zeros(()))
+
+    def rough_fit(self, sites: Mapping[str, Site]) -> dict[str, Array]:
+        """Values of the remaining sites near a maximum of the joint density, by Laplace."""
+
+        def log_joint(values: Values, arrays: Any, prepared: Any, start: Any) -> Array:
+            found, _ = self._approximate(values, arrays, prepared, start)
+            return found.log_density + found.log_prior
+
+        return rough_fit(
+            log_joint,
+            {name: sites[name] for name in self.latents},
+            (self._arrays, self._prepared, self._start),
+            lambda run: self._program("rough fit", run),
+        )
 
     def mode(self, hyper: Values, data: Values | None = None) -> ConditionalMode:
         """Mode of the effects given the remaining sites and the data."""

@@ -47,9 +47,24 @@ def settle(evaluate: Callable[[Grid], Any], width: int) -> tuple[int, float]:
 
 
 def rough_fit(
-    log_joint: Callable[[dict[str, Array]], Array], sites: Mapping[str, Site]
+    log_joint: Callable[..., Array],
+    sites: Mapping[str, Site],
+    given: tuple[Any, ...] = (),
+    once: Callable[[Callable[..., Any]], Callable[..., Any]] = jax.jit,
 ) -> dict[str, Array]:
-    """Maximise a log density of sites on their unconstrained scales, in a few BFGS steps."""
+    """Maximise a log density of sites on their unconstrained scales, in a few BFGS steps.
+
+    Parameters
+    ----------
+    log_joint
+        Log density `log_joint(values, *given)`.
+    sites
+        The sites, by name.
+    given
+        What else it depends on.
+    once
+        Compiles a function, or finds one like it that is compiled.
+    """
     from scipy.optimize import minimize
 
     first = {
@@ -58,14 +73,14 @@ def rough_fit(
     }
     flat, rebuild = ravel_pytree(first)
 
-    @jax.jit
-    @jax.value_and_grad
-    def negative(position: Any) -> Array:
+    def negative(position: Any, *given: Any) -> Array:
         values, log_jacobian = constrain(sites, rebuild(position))
-        return -log_joint(values) - log_jacobian
+        return -log_joint(values, *given) - log_jacobian
+
+    program = once(jax.value_and_grad(negative))
 
     def objective(position: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = negative(jnp.asarray(position, flat.dtype))
+        value, slope = program(jnp.asarray(position, flat.dtype), *given)
         if not (np.isfinite(value) and np.all(np.isfinite(slope))):
             return 1e300, np.zeros(flat.size)
         return float(value), np.asarray(slope, float)
