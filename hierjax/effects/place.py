@@ -138,7 +138,12 @@ def run_placed(
     given = {name: jnp.asarray(value) for name, value in latents.items()}
     values = {name: jnp.asarray(value) for name, value in effects.items()}
     place = Place(collect, sites, values, whitened=whitened)
-    with handlers.block(), handlers.seed(rng_seed=0), handlers.substitute(data=given):
+
+    def value_of(msg: Any) -> Any:
+        # A deterministic site follows from the latent ones; a value from before would hide them.
+        return given.get(msg["name"]) if msg["type"] == "sample" else None
+
+    with handlers.block(), handlers.seed(rng_seed=0), handlers.substitute(substitute_fn=value_of):
         place(**data)
     log_densities, values, distributions = {}, {}, {}
     for name, message in collect.messages.items():

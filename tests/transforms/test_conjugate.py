@@ -150,3 +150,28 @@ def test_draws_have_the_conjugate_distribution():
         data["tau2_shape"] + 2.0, scale=data["tau2_scale"] + np.sum((theta - 2.0) ** 2) / 2
     )
     assert stats.kstest(np.asarray(draws), posterior.cdf).pvalue > 1e-4
+
+
+def test_a_deterministic_site_between_a_variance_and_what_it_scales_is_no_obstacle():
+    """Values "of all sites" have the sd from before in them, which must not hide the variance."""
+    table = {"y": np.arange(12.0), "g": list("abcd") * 3}
+    priors = {
+        "sd_g": hj.Variance(dist.InverseGamma(2.0, 1.0)),
+        "sigma": hj.Variance(dist.InverseGamma(2.0, 1.0)),
+    }
+    model = hj.formula("y ~ 1 + (1 | g)", table, priors=priors)
+    names = latents_of(model.fn, model.data)
+    assert found(model.fn, model.data)["variance_sigma"] == "inverse gamma"
+    sites = abstract_trace(model.fn, model.data).sites
+    latents = {name: some_value(sites[name]) for name in names}
+    everything = {**latents, "sigma": np.array(1.0), "sd_g": np.array(1.0)}
+    exact = Exact("variance_sigma", "inverse gamma")
+    draws = [
+        exact_draw(model.fn, exact, jax.random.key(3), values, model.data)
+        for values in (latents, everything)
+    ]
+    assert draws[0] == draws[1]
+    family = FAMILIES["inverse gamma"]
+    others = others_of(model.fn, "variance_sigma", everything, model.data)
+    evidence = evidence_of(family, others, jnp.asarray(everything["variance_sigma"]))
+    np.testing.assert_allclose(evidence.count, 12.0, rtol=1e-9)
