@@ -49,6 +49,7 @@ ALLOWED = {
 POORER = {
     ("pumps", "deterministic_advi"): (0.5, 0.5, 2.0),
     ("topics", "svi"): (0.5, 0.5, 2.0),
+    ("salamanders", "svi"): (0.7, 0.4, 1.5),
     ("salamanders", "deterministic_advi"): (0.7, 0.5, 1.5),
 }
 NAN = float("nan")
