@@ -52,6 +52,8 @@ POORER = {
     ("salamanders", "svi"): (0.7, 0.4, 1.5),
     ("salamanders", "deterministic_advi"): (0.7, 0.5, 1.5),
 }
+# Approximations that take longer than the methods that are exact: no test waits for them.
+TOO_SLOW = {("margarine", "svi"): "NUTS takes less"}
 NAN = float("nan")
 
 

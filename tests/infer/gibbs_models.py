@@ -28,13 +28,17 @@ def correlated(y, x, group, num_groups):
 
 
 def conjugate(y, x, group, half, num_groups, weights):
-    """A variance, a precision, and two sds with half-t and half-Cauchy priors; weighted rows."""
+    """A variance, a precision, and two sds with half-t and half-Cauchy priors; weighted rows.
+
+    A deterministic site is between the variance and the effects, as in formulas.
+    """
     variance = numpyro.sample("variance", dist.InverseGamma(3.0, 2.0))
+    spread = numpyro.deterministic("spread", jnp.sqrt(variance))
     precision = numpyro.sample("precision", dist.Gamma(3.0, 2.0))
     sd = numpyro.sample("sd", dist.FoldedDistribution(dist.StudentT(4.0, 0.0, 0.7)))
     slopes = numpyro.sample("slopes", dist.HalfCauchy(0.5).expand([2]).to_event(1))
     with numpyro.plate("group", num_groups):
-        effect = numpyro.sample("effect", dist.Normal(0.3, jnp.sqrt(variance)))
+        effect = numpyro.sample("effect", dist.Normal(0.3, spread))
     with numpyro.plate("half", 3):
         other = numpyro.sample("other", dist.Normal(0.0, sd))
     b = numpyro.sample("b", dist.Normal(0.0, slopes).to_event(1))

@@ -13,13 +13,18 @@ import numpy as np
 import pytest
 
 import hierjax as hj
-from benchmarks.designs import complaints, measure
+from benchmarks.designs import TOO_SLOW, complaints, measure
 from benchmarks.designs_problems import PROBLEMS
 from tests.helpers import reference, reference_json
 
 pytestmark = pytest.mark.slow
 SEED = 4
-GRID = [(name, method) for name, each in PROBLEMS.items() for method in each.methods]
+GRID = [
+    (name, method)
+    for name, each in PROBLEMS.items()
+    for method in each.methods
+    if (name, method) not in TOO_SLOW
+]
 
 
 @pytest.mark.parametrize(("name", "method"), GRID)
