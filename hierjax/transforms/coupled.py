@@ -15,7 +15,7 @@ from hierjax.effects import Layout
 from hierjax.effects.coupling import Coupling, couples, mixes
 from hierjax.effects.design import Design, design_of
 from hierjax.polynomial import Split, split
-from hierjax.transforms.rows import Rows, built_once
+from hierjax.transforms.rows import Rows, built_once, probe
 from hierjax.transforms.trial import Trial
 
 MOST_PREDICTORS = 32  # of one element: its Hessian is dense
@@ -115,7 +115,7 @@ def _look(trial: Trial, layout: Layout, coupling: Coupling) -> _Look:
     def look(others: Any) -> _Look:
         rows = Rows(split, others)
         design = design_of(rows.predictors, layout)
-        near, direction = _somewhere(rows, design.start)
+        near, direction = probe(rows, design.start)
         exact = layout.structure.crossing is not None
         return _Look(
             couples(rows.log_density, near, direction, coupling),
@@ -129,15 +129,6 @@ def _look(trial: Trial, layout: Layout, coupling: Coupling) -> _Look:
     others = jax.tree.map(lambda x: np.asarray(x, jnp.result_type(x)), trial.others)
     key = (trial.fn, trial.arguments, trial.sites, layout, coupling)
     return jax.device_get(built_once(_LOOKS, key, others, build)(others))
-
-
-def _somewhere(rows: Rows, start: Array) -> tuple[Array, Array]:
-    """Predictors near those of zero effects, and a direction; both without structure."""
-    generator = np.random.default_rng(21)
-    shift, direction = generator.normal(size=(2, start.size)).astype(start.dtype)
-    near = start + 0.1 * shift
-    near = jnp.where(jnp.isfinite(rows.log_density(near)), near, start)
-    return near, jnp.asarray(direction)
 
 
 def _differ(design: Design, coupling: Coupling) -> Array:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from hierjax.arguments import Arguments
@@ -34,7 +33,7 @@ from hierjax.transforms.quadrature import (
     quadrature,
 )
 from hierjax.transforms.recentre_plan import make_recentre_plan
-from hierjax.transforms.rows import Rows, log_outside, rows_of
+from hierjax.transforms.rows import Rows, log_outside, probe, rows_of
 
 _LOOKS = ProgramCache(size=32)
 
@@ -229,10 +228,7 @@ def approximate(fn: Callable[..., Any], data: Values, sites: Sequence[str] | Non
 
 
 def _separates(rows: Rows, plan: Placement) -> Array:
-    """Probe the Hessian by the predictors near zero effects, and there where that is not finite."""
+    """Probe the Hessian by the predictors near zero effects."""
     start = jnp.concatenate([jnp.ravel(each) for each in rows.predictors(plan.zeros())])
-    generator = np.random.default_rng(21)
-    shift, direction = generator.normal(size=(2, start.size)).astype(start.dtype)
-    near = start + 0.1 * shift
-    near = jnp.where(jnp.isfinite(rows.log_density(near)), near, start)
-    return separates(rows.log_density, near, jnp.asarray(direction))
+    near, direction = probe(rows, start)
+    return separates(rows.log_density, near, direction)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hierjax.arguments import Arguments
@@ -48,6 +49,18 @@ class Rows:
     def _parts(self, predictors: Array) -> list[Array]:
         """Log densities per response."""
         return self.split.rest(unravel(predictors, self.split.shapes), self.others)
+
+
+def probe(rows: Rows, start: Array) -> tuple[Array, Array]:
+    """Predictors near `start` at which to try out a likelihood, and a direction; no structure.
+
+    They are `start` itself where the log density is not finite near it.
+    """
+    generator = np.random.default_rng(21)
+    shift, direction = generator.normal(size=(2, start.size)).astype(start.dtype)
+    near = start + 0.1 * shift
+    near = jnp.where(jnp.isfinite(rows.log_density(near)), near, start)
+    return near, jnp.asarray(direction)
 
 
 def rows_of(
