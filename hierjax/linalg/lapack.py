@@ -55,7 +55,8 @@ def _cholesky_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array,
     inner = solve_triangular(factor, jnp.swapaxes(half, -1, -2))
     size = factor.shape[-1]
     lower = np.tril(np.ones((size, size))) - 0.5 * np.eye(size)
-    return factor, jnp.matmul(factor, inner * lower.astype(factor.dtype), precision="highest")
+    lower = jnp.broadcast_to(lower.astype(factor.dtype), inner.shape)
+    return factor, jnp.matmul(factor, inner * lower, precision="highest")
 
 
 def solve_triangular(factor: Array, right: Array, *, transposed: bool = False) -> Array:

@@ -215,7 +215,8 @@ def approximate(fn: Callable[..., Any], data: Values, sites: Sequence[str] | Non
             _, alone = element_groups(rows, plan.layout)
         return separate, alone
 
-    looked = _LOOKS.get((fn, plan, arguments), lambda: jax.jit(look))(arrays)
+    key = (fn, plan, arguments, jnp.result_type(float).name)  # that of `latents`
+    looked = _LOOKS.get(key, lambda: jax.jit(look))(arrays)
     separate, alone = map(bool, looked)
     if not separate:
         raise ModelError(

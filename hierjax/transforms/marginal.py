@@ -135,7 +135,7 @@ class LogMarginal:
             log_joint,
             {name: sites[name] for name in self.latents},
             (self._arrays, self._prepared, self._start),
-            lambda run: self._program("rough fit", run),
+            lambda run: self._program(("rough fit", jnp.result_type(float).name), run),
         )
 
     def mode(self, hyper: Values, data: Values | None = None) -> ConditionalMode:

@@ -79,7 +79,7 @@ def test_derivatives_of_second_order_in_both_modes():
         factor = lapack.cholesky(symmetric)
         solved = lapack.solve_triangular(factor, b)
         back = lapack.solve_triangular(factor, jnp.sin(solved), transposed=True)
-        return jnp.sum(jnp.cos(back)) + jnp.sum(factor**2 * jnp.arange(4.0))
+        return jnp.sum(jnp.cos(back)) + jnp.sum(factor**2 * jnp.arange(4.0)[None, None])
 
     check_grads(function, (a, b), order=2, modes=["fwd", "rev"], rtol=1e-4)
     hessian = jax.jit(jax.vmap(jax.hessian(function), in_axes=(0, None)))
