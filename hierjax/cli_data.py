@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hierjax.cli_table import read_table
+from hierjax.cli_table import named_columns, read_table
 
 
 def data(
@@ -46,14 +46,9 @@ def levels(
     import hierjax
     from hierjax.cli_priors import read_priors
 
-    columns = {
-        "trials": trials,
-        "weights": weights,
-        "offset": offset,
-        "known_sd": known_sd,
-        "censored": censored,
-    }
-    given = {name: column for name, column in columns.items() if column is not None}
+    given = named_columns(
+        trials=trials, weights=weights, offset=offset, known_sd=known_sd, censored=censored
+    )
     priors = read_priors(prior or ())
     model = hierjax.formula(formula, read_table(data), family=family, priors=priors, **given)
     typer.echo(f"{model.levels()}\n")

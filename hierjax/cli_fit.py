@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from hierjax.cli_table import MOST_ROWS, read_table
+from hierjax.cli_table import MOST_ROWS, named_columns, read_table
 from hierjax.errors import SettingsError
 from hierjax.files import write_whole
 
@@ -105,14 +105,9 @@ def fit(
     import hierjax
     from hierjax.cli_priors import read_priors
 
-    columns = {
-        "trials": trials,
-        "weights": weights,
-        "offset": offset,
-        "known_sd": known_sd,
-        "censored": censored,
-    }
-    given: dict[str, Any] = {name: column for name, column in columns.items() if column is not None}
+    given = named_columns(
+        trials=trials, weights=weights, offset=offset, known_sd=known_sd, censored=censored
+    )
     if by is not None and (checkpoint is not None or shard_rows):
         raise SettingsError(
             "--by keeps finished fits in the folder of --out, and divides data sets, not rows, "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hierjax.cli_fit import INTERRUPTED, Effects, MethodName, _leave
-from hierjax.cli_table import read_table
+from hierjax.cli_table import named_columns, read_table
 from hierjax.files import write_whole
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def sbc(
     import hierjax
     from hierjax.cli_priors import read_priors
 
-    columns = {"trials": trials, "offset": offset, "known_sd": known_sd}
-    given = {name: column for name, column in columns.items() if column is not None}
+    given = named_columns(trials=trials, offset=offset, known_sd=known_sd)
     priors = read_priors(prior or ())
     model = hierjax.formula(formula, read_table(data), family=family, priors=priors, **given)
     try:

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hierjax.errors import FileError
 
@@ -40,3 +40,8 @@ def read_table(source: str, text: Collection[str] = ()) -> "pd.DataFrame":
         return reader(path, **options)
     except (ValueError, OSError, ImportError, EOFError, zlib.error) as error:
         raise FileError(f"{source}: cannot be read as a table ({error}).") from error
+
+
+def named_columns(**columns: str | None) -> dict[str, Any]:
+    """Return the options of a formula that name a column, where one was given."""
+    return {name: column for name, column in columns.items() if column is not None}
