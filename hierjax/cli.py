@@ -13,6 +13,7 @@ from hierjax.cli_posterior import predict, report, sensitivity
 from hierjax.cli_sbc import sbc
 from hierjax.compiler import keep_programs
 from hierjax.errors import HierjaxError
+from hierjax.interrupts import interrupts_that_arrive
 
 app = typer.Typer(
     help="Fit hierarchical (multilevel) Bayesian models.",
@@ -51,7 +52,8 @@ def main() -> None:
     """Run the command line; errors of ours are one readable line, with exit status 1."""
     keep_programs()
     try:
-        app(prog_name="hierjax", standalone_mode=True)
+        with interrupts_that_arrive():
+            app(prog_name="hierjax", standalone_mode=True)
     except HierjaxError as error:
         if DEBUG["on"]:
             raise

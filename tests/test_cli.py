@@ -18,12 +18,6 @@ PICTURES = {"trace.png", "forest.png", "shrinkage.png", "ppc.png", "levels.png"}
 FILES = {"posterior.nc", "summary.csv", "report.html"} | PICTURES
 
 
-@pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
-    """The command runs in the process of the tests, whose JAX keeps its options."""
-    monkeypatch.setenv("HIERJAX_CACHE_DIR", "")
-
-
 def run(monkeypatch, capsys, *arguments):
     """Run the command in this process; return exit code, standard output and standard error."""
     monkeypatch.setattr(sys, "argv", ["hierjax", *arguments])

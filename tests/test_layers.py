@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hierjax"
 
 LAYERS = (
-    ("errors", "checks", "cache", "files", "memory", "threads", "compiler", "versions"),
+    ("errors", "checks", "cache", "files", "memory", "threads", "compiler", "versions",
+     "interrupts"),
     ("linalg", "groups", "ragged", "optimise", "diagnostics", "importance_weights", "draws",
      "low_discrepancy"),
     ("arguments", "bounds", "trace", "provenance", "polynomial", "effects", "levels", "level",
