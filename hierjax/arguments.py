@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution
 
-from hierjax.bounds import is_bounded, with_static_bounds
+from hierjax.bounds import check_bounds, is_bounded, with_static_bounds
 from hierjax.errors import DataError
 
 
@@ -136,6 +136,11 @@ def freeze(tree: Any) -> Any:
 
     So they are traced, and their precision is chosen when a fit starts and not before. Bounds of
     supports become static.
+
+    Raises
+    ------
+    PriorError
+        A bound of a prior is one of its parameters.
     """
 
     def leaf(value: Any) -> Any:
@@ -146,4 +151,7 @@ def freeze(tree: Any) -> Any:
             return value
         return np.asarray(value, dtype=np.float64)
 
-    return jax.tree_util.tree_map(leaf, tree, is_leaf=is_bounded)
+    frozen = jax.tree_util.tree_map(leaf, tree, is_leaf=is_bounded)
+    if isinstance(frozen, Distribution):
+        check_bounds(frozen)
+    return frozen

@@ -10,14 +10,24 @@ from typing import Any
 import numpy as np
 from numpyro.distributions import biject_to, constraints
 
-__all__ = ["is_bounded", "with_static_bounds"]
+from hierjax.errors import PriorError
+
+__all__ = ["check_bounds", "is_bounded", "with_static_bounds"]
 
 
 class _Static:
-    """Mixed into a constraint: its bounds are no leaves."""
+    """Mixed into a constraint: its bounds are no leaves, but numbers and tuples that compare."""
+
+    bounds: tuple[tuple[str, Any], ...]
+
+    def __getattr__(self, name: str) -> Any:
+        for bound, value in self.__dict__.get("bounds", ()):
+            if bound == name:
+                return np.asarray(value) if isinstance(value, tuple) else value
+        raise AttributeError(name)
 
     def tree_flatten(self) -> tuple[Any, Any]:
-        return (), ((), dict(self.__dict__))
+        return (), ((), {"bounds": self.bounds})
 
 
 class _StaticInterval(_Static, constraints.interval):
@@ -53,24 +63,52 @@ def is_bounded(node: Any) -> bool:
 
 
 def with_static_bounds(support: Any) -> Any:
-    """Return the support with static bounds; as it is where they are not single numbers."""
-    bounds = {name: np.asarray(value) for name, value in support.__dict__.items()}
-    if any(value.ndim for value in bounds.values()):
-        return support
-    numbers = {name: float(value) for name, value in bounds.items()}
-    return _made(_STATIC[type(support)], numbers)
+    """Return the support with static bounds, which are numbers or arrays."""
+    static: Any = _STATIC[type(support)]
+    made = static.__new__(static)
+    made.bounds = tuple((name, _nested(value)) for name, value in support.__dict__.items())
+    return made
 
 
-def _made(kind: Any, bounds: dict[str, Any]) -> Any:
+def check_bounds(prior: Any) -> None:
+    """Check that the bounds of a distribution do not follow from parameters that are traced.
+
+    Raises
+    ------
+    PriorError
+        They do, as those of Pareto.
+    """
+    support = prior.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    if is_bounded(support):
+        raise PriorError(
+            f"The prior {type(prior).__name__} has a bound that is one of its parameters, which "
+            "has to be the same while a program runs. Use a distribution with bounds of its own, "
+            "such as dist.TruncatedNormal or dist.Uniform, or write the prior with numbers into a "
+            "NumPyro function."
+        )
+
+
+def _nested(value: Any) -> Any:
+    """Return a number, or nested tuples, of the bound of a support."""
+    array = np.asarray(value, dtype=np.float64)
+    if not array.ndim:
+        return float(array)
+    return tuple(_nested(part) for part in array)
+
+
+def _theirs(kind: Any, static: _Static) -> Any:
     support = kind.__new__(kind)
-    support.__dict__.update(bounds)
+    for name, _ in static.bounds:
+        setattr(support, name, getattr(static, name))
     return support
 
 
 def _register() -> None:
     """Tell NumPyro that the transforms are those of its own supports."""
     for theirs, ours in _STATIC.items():
-        biject_to.register(ours, lambda one, kind=theirs: biject_to(_made(kind, one.__dict__)))
+        biject_to.register(ours, lambda one, kind=theirs: biject_to(_theirs(kind, one)))
 
 
 _register()

@@ -12,6 +12,7 @@ import pytest
 
 import hierjax as hj
 from hierjax.arguments import Arguments, freeze
+from hierjax.errors import PriorError
 from hierjax.trace import abstract_trace
 
 DATA = {
@@ -74,9 +75,41 @@ def test_other_bounds_are_another_structure():
     assert first == Arguments.of({"prior": freeze(dist.Uniform(0.0, 1.0))})
 
 
-def test_bounds_of_vectors_stay_as_they_are():
-    prior = freeze(dist.Uniform(np.zeros(2), np.array([1.0, 2.0])))
-    np.testing.assert_array_equal(prior.support.upper_bound, [1.0, 2.0])
+@pytest.mark.parametrize("shape", [(2,), (3, 2)])
+def test_bounds_of_vectors_are_static_too(shape):
+    low, high = np.zeros(shape), np.broadcast_to([1.0, 2.0], shape)
+    prior = freeze(dist.Uniform(low, high))
+    np.testing.assert_array_equal(prior.support.upper_bound, high)
+    assert jax.tree.leaves(prior.support) == []
+    assert Arguments.of({"prior": prior}) == Arguments.of(
+        {"prior": freeze(dist.Uniform(low, high))}
+    )
+    assert Arguments.of({"prior": prior}) != Arguments.of({"prior": freeze(dist.Uniform(low, 2.0))})
+    values = jax.jit(lambda prior: dist.biject_to(prior.support)(np.full(shape, 50.0)))(prior)
+    np.testing.assert_allclose(values, high, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sd", "sd_g"])
+def test_uniform_priors_of_several_sds(name):
+    """Gelman (2006) has them: one prior for all sds of a factor, or one of each."""
+    high = {"sd": 20.0, "sd_g": np.array([20.0, 3.0])}[name]
+    generator = np.random.default_rng(1)
+    frame = {"x": np.tile([-1.0, 0.0, 1.0], 20), "g": np.repeat(np.arange(10), 6)}
+    truth = np.array([2.0, 1.0]) * generator.normal(size=(10, 2))
+    frame["y"] = truth[frame["g"], 0] + truth[frame["g"], 1] * frame["x"]
+    frame["y"] = frame["y"] + generator.normal(size=60)
+    priors = {name: dist.Uniform(0.0 * np.asarray(high), high)}
+    post = hj.fit("y ~ x + (x | g)", frame, priors=priors, method="laplace", progress=False)
+    assert post.info.status == (0,)
+    assert np.all((post.draws["sd_g"] >= 0.0) & (post.draws["sd_g"] <= high))
+    np.testing.assert_allclose(post.draws["sd_g"].mean((0, 1)), truth.std(0), rtol=0.5)
+
+
+@pytest.mark.parametrize("prior", [dist.Pareto(1.0, 2.0), dist.Pareto(1.0, np.array([2.0, 3.0]))])
+def test_a_bound_that_is_a_parameter_is_refused(prior):
+    frame = {"y": np.arange(12.0), "x": np.tile([0.0, 1.0, 3.0], 4), "g": list("aaabbb") * 2}
+    with pytest.raises(PriorError, match="Pareto has a bound that is one of its parameters"):
+        hj.formula("y ~ x + (x | g)", frame, priors={"sd_g": prior})
 
 
 @pytest.mark.parametrize(
