@@ -22,6 +22,10 @@ def _is_none(value: Any) -> bool:
     return value is None
 
 
+def _nesting(value: Any) -> Any:
+    return jax.tree_util.tree_structure(value, is_leaf=_is_none)
+
+
 def _is_traced(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray | np.generic | jax.Array | float)
 
@@ -69,11 +73,22 @@ class Arguments:
         """
         leaves, tree = jax.tree_util.tree_flatten(dict(data), is_leaf=_is_none)
         if tree != self.tree:
-            raise DataError(
-                "the data do not have the arguments that the model was made with: "
-                f"expected {self.tree}, got {tree}."
-            )
+            raise DataError(self._other(data))
         return self.of_arrays(leaves)
+
+    def _other(self, data: Mapping[str, Any]) -> str:
+        """Say in what way data have another structure."""
+        expected = self.rebuild((None,) * sum(self.traced))
+        missing = ", ".join(map(repr, sorted(set(expected) - set(data))))
+        unknown = ", ".join(map(repr, sorted(set(map(str, data)) - set(expected))))
+        parts = [f"{missing} missing"] * bool(missing) + [f"{unknown} unknown"] * bool(unknown)
+        if not parts:
+            here = (name for name in expected if _nesting(data[name]) != _nesting(expected[name]))
+            parts = [f"{name!r} is nested otherwise" for name in here]
+        return (
+            f"the data do not have the arguments that the model was made with: {'; '.join(parts)}. "
+            "Data of a formula are those of `model.with_data(table).data`."
+        )
 
     def of_arrays(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
         """Return those of the leaves, or what is known of each, that are traced, in `order`."""

@@ -12,7 +12,7 @@ import pytest
 
 import hierjax as hj
 from hierjax.arguments import Arguments, freeze
-from hierjax.errors import PriorError
+from hierjax.errors import DataError, PriorError
 from hierjax.trace import abstract_trace
 
 DATA = {
@@ -40,6 +40,22 @@ def test_parameters_come_in_the_order_of_their_names(monkeypatch):
             assert (rebuilt["prior"].df, rebuilt["prior"].scale) == (3.0, 2.0)
             assert rebuilt["priors"][1] is None
             assert rebuilt["priors"][2]["n"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.pop("normal"), "'normal' missing. "),
+        (lambda data: data.update(sd=1.0), "'sd' unknown. "),
+        (lambda data: data.update(normal=1.0), "'normal' is nested otherwise. "),
+        (lambda data: data.update(prior=dist.Normal()), "'prior' is nested otherwise. "),
+    ],
+)
+def test_other_arguments_are_named(change, message):
+    arguments, data = Arguments.of(DATA), dict(DATA)
+    change(data)
+    with pytest.raises(DataError, match=message):
+        arguments.arrays(data)
 
 
 BOUNDED = {
