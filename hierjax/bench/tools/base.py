@@ -13,7 +13,7 @@ from hierjax.bench.problems import Problem
 if TYPE_CHECKING:
     import pandas as pd
 
-PEERS = 'pip install "hierjax[peers]"'
+PEERS = 'in a clone of hierjax: pip install ".[peers]"'
 
 
 class NotInstalledError(Exception):
