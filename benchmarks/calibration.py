@@ -14,7 +14,6 @@ of `tests/calibration`.
 import argparse
 import collections
 import dataclasses
-import json
 import time
 from pathlib import Path
 
@@ -23,12 +22,14 @@ from benchmarks.calibration_around import AROUND, calibrate_around
 from benchmarks.calibration_cases import CASES as PRIOR
 from benchmarks.calibration_cases import Case
 from benchmarks.effects import versions
+from benchmarks.rows import FOLDER, keep_row, load_rows, write_table
 from hierjax.sbc_verdict import visible_errors
 
-RESULTS = Path(__file__).parent / "results" / "calibration.jsonl"
+RESULTS = FOLDER / "calibration.jsonl"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notes" / "calibration.md"
 COVERAGE = 0.999
 CASES = PRIOR | AROUND
+ORDER = [(name, method) for name, case in CASES.items() for method in case.methods]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,22 +114,6 @@ def row_of(case: str, method: str, found: hj.Calibration, cpu_seconds: float) ->
     )
 
 
-def load_rows() -> list[Row]:
-    """Read the rows that are kept."""
-    if not RESULTS.exists():
-        return []
-    return [Row(**json.loads(line)) for line in RESULTS.read_text().splitlines()]
-
-
-def keep_row(new: Row) -> None:
-    """Put a row in the file, in place of the one of the same case and method."""
-    order = [(name, method) for name, case in CASES.items() for method in case.methods]
-    rows = [row for row in load_rows() if (row.case, row.method) != (new.case, new.method)]
-    rows = [row for row in [*rows, new] if (row.case, row.method) in order]
-    rows.sort(key=lambda row: order.index((row.case, row.method)))
-    RESULTS.write_text("".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows))
-
-
 def table(rows: list[Row]) -> str:
     """Return the rows as a Markdown table."""
     header = (
@@ -150,14 +135,6 @@ def _line(row: Row) -> str:
     )
 
 
-def write_page() -> None:
-    """Put the table into the page, between its two marks."""
-    before, rest = PAGE.read_text().split("<!-- table -->\n")
-    _, after = rest.split("<!-- end of table -->\n")
-    text = f"<!-- table -->\n{table(load_rows())}\n<!-- end of table -->\n"
-    PAGE.write_text(before + text + after)
-
-
 def arguments() -> argparse.ArgumentParser:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -175,7 +152,7 @@ def main() -> None:
     """Run what the command line asks for."""
     options = arguments().parse_args()
     again = bool(options.seed or options.simulations)
-    kept = {(row.case, row.method) for row in load_rows()}
+    kept = {(row.case, row.method) for row in load_rows(RESULTS, Row)}
     for name, case in CASES.items():
         if options.table or (options.case and name not in options.case):
             continue
@@ -190,11 +167,11 @@ def main() -> None:
             found = calibrate(name, method, None, options.seed, options.simulations)
             row = row_of(name, method, found, time.process_time() - started)
             if not again:
-                keep_row(row)
+                keep_row(RESULTS, row, ORDER)
             print(_line(row), flush=True)
             if again or row.verdict != "calibrated":
                 print(found, flush=True)
-    write_page()
+    write_table(PAGE, table(load_rows(RESULTS, Row)))
 
 
 if __name__ == "__main__":

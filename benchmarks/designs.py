@@ -17,10 +17,6 @@ Monte Carlo errors in `results/designs_reference.json`.
 
 import argparse
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +25,20 @@ import numpy as np
 from benchmarks.designs_compare import beyond_chance, chance, estimate_gaps, gaps, scalars
 from benchmarks.designs_problems import PROBLEMS
 from benchmarks.effects import versions
+from benchmarks.rows import (
+    FOLDER,
+    NotMeasuredError,
+    keep_row,
+    load_rows,
+    measure_apart,
+    print_row,
+    write_table,
+)
 
 if TYPE_CHECKING:
     import hierjax as hj
 
-RESULTS = Path(__file__).parent / "results" / "designs.jsonl"
+RESULTS = FOLDER / "designs.jsonl"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notes" / "designs.md"
 LARGEST_GAP = 0.1  # of exact methods, in sds, where it is more than chance
 LARGEST_RELATIVE = 1e-3  # of estimates
@@ -54,6 +59,7 @@ POORER = {
 }
 # Approximations that take longer than the methods that are exact: no test waits for them.
 TOO_SLOW = {("margarine", "svi"): "NUTS takes less"}
+ORDER = [(name, method) for name, problem in PROBLEMS.items() for method in problem.methods]
 NAN = float("nan")
 
 
@@ -188,36 +194,10 @@ def groups_text(model: "hj.Model") -> str:
 
 def run_apart(name: str, method: str, limit: float) -> Row:
     """Measure in a fresh process; a failure becomes a row."""
-    command = [sys.executable, "-m", "benchmarks.designs", "--child", name, method]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=limit
-        )
-    except subprocess.TimeoutExpired:
-        return Row(name, method, error=f"not done in {limit:.0f} s")
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        return Row(name, method, error=last[0][:200])
-    return Row(**json.loads(done.stdout.strip().splitlines()[-1]))
-
-
-def load_rows() -> list[Row]:
-    """Read the rows that are kept."""
-    if not RESULTS.exists():
-        return []
-    return [Row(**json.loads(line)) for line in RESULTS.read_text().splitlines()]
-
-
-def keep_row(new: Row) -> None:
-    """Put a row in the file, in place of the one of the same problem and method."""
-    rows = [row for row in load_rows() if (row.problem, row.method) != (new.problem, new.method)]
-    rows.append(new)
-    order = [(name, method) for name, problem in PROBLEMS.items() for method in problem.methods]
-    rows = [row for row in rows if (row.problem, row.method) in order]
-    rows.sort(key=lambda row: order.index((row.problem, row.method)))
-    RESULTS.write_text("".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows))
+        return measure_apart(Row, "benchmarks.designs", name, method, limit=limit)
+    except NotMeasuredError as error:
+        return Row(name, method, error=str(error))
 
 
 def table(rows: list[Row]) -> str:
@@ -251,14 +231,6 @@ def _line(row: Row) -> str:
     )
 
 
-def write_page() -> None:
-    """Put the table into the page, between its two marks."""
-    before, rest = PAGE.read_text().split("<!-- table -->\n")
-    _, after = rest.split("<!-- end of table -->\n")
-    text = f"<!-- table -->\n{table(load_rows())}\n<!-- end of table -->\n"
-    PAGE.write_text(before + text + after)
-
-
 def arguments() -> argparse.ArgumentParser:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -275,7 +247,7 @@ def main() -> None:
     """Run what the command line asks for."""
     options = arguments().parse_args()
     if options.child:
-        print(json.dumps(dataclasses.asdict(measure(*options.child))))
+        print_row(measure(*options.child))
         return
     for name, problem in PROBLEMS.items():
         if options.table or (options.problem and name not in options.problem):
@@ -289,10 +261,10 @@ def main() -> None:
         for method in problem.methods:
             if not options.method or method in options.method:
                 row = run_apart(name, method, options.limit)
-                keep_row(row)
+                keep_row(RESULTS, row, ORDER)
                 print(_line(row), *complaints(row), flush=True)
     if PAGE.exists() and not options.reference:
-        write_page()
+        write_table(PAGE, table(load_rows(RESULTS, Row)))
 
 
 if __name__ == "__main__":

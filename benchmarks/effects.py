@@ -19,27 +19,34 @@ and a tool, failures too; a new row replaces the old one.
 
 import argparse
 import dataclasses
-import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.effects_problems import PROBLEMS, scalar_draws
+from benchmarks.rows import (
+    FOLDER,
+    NotMeasuredError,
+    keep_row,
+    load_rows,
+    measure_apart,
+    print_row,
+)
 
 if TYPE_CHECKING:
     import hierjax as hj
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = FOLDER / "effects.jsonl"
 CHAINS, DRAWS = 2, 500
 ENOUGH, CONVERGED = 100.0, 50.0
 BASELINE = ("NumPyro centred", "NumPyro non-centred")
 EFFECTS = ("auto", "integrate", "recentre", "noncentred", "centred")
+TOOLS = (*BASELINE, *(f"hierjax {name}" for name in EFFECTS))
+ORDER = [(problem, tool) for problem in PROBLEMS for tool in TOOLS]
 NAN = float("nan")
 
 
@@ -217,37 +224,11 @@ def versions() -> dict[str, str]:
 
 def run_apart(problem: str, tool: str, draws: int, seed: int, limit: float) -> tuple[Row, str]:
     """Measure in a fresh process; a failure becomes a row. Also return what was on stderr."""
-    arguments = ["--child", problem, tool, "--draws", str(draws), "--seed", str(seed)]
-    command = [sys.executable, "-m", "benchmarks.effects", *arguments]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    arguments = (problem, tool, "--draws", str(draws), "--seed", str(seed))
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=limit
-        )
-    except subprocess.TimeoutExpired:
-        return Row(problem, tool, versions=versions(), error=f"not done in {limit:.0f} s"), ""
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        return Row(problem, tool, versions=versions(), error=last[0][:200]), done.stderr
-    return Row(**json.loads(done.stdout.strip().splitlines()[-1])), done.stderr
-
-
-def load_rows(path: Path) -> list[Row]:
-    """Read the rows that are kept."""
-    if not path.exists():
-        return []
-    return [Row(**json.loads(line)) for line in path.read_text().splitlines()]
-
-
-def keep_row(path: Path, new: Row) -> None:
-    """Put a row in the file, in place of the one of the same problem and tool."""
-    rows = [row for row in load_rows(path) if (row.problem, row.tool) != (new.problem, new.tool)]
-    problems, tools = list(PROBLEMS), [*BASELINE, *(f"hierjax {name}" for name in EFFECTS)]
-    rows.append(new)
-    rows.sort(key=lambda row: (problems.index(row.problem), tools.index(row.tool)))
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows))
+        return measure_apart(Row, "benchmarks.effects", *arguments, limit=limit), ""
+    except NotMeasuredError as error:
+        return Row(problem, tool, versions=versions(), error=str(error)), error.printed
 
 
 def better_baseline(rows: Iterable[Row], problem: str) -> Row | None:
@@ -311,10 +292,8 @@ def main() -> None:
     """Run the comparison, or one measurement in a child process."""
     options = arguments().parse_args()
     if options.child:
-        row = measure(*options.child, options.draws, options.seed)
-        print(json.dumps(dataclasses.asdict(row)))
+        print_row(measure(*options.child, options.draws, options.seed))
         return
-    path = RESULTS / "effects.jsonl"
     usual = [name for name, problem in PROBLEMS.items() if options.slow or not problem.slow]
     tools = [] if options.effects else list(BASELINE)
     if not options.baseline:
@@ -322,13 +301,13 @@ def main() -> None:
     for problem in [] if options.table else options.problem or usual:
         for tool in tools:
             row, messages = run_apart(problem, tool, options.draws, options.seed, options.limit)
-            keep_row(path, row)
-            print(_line(row, load_rows(path)), flush=True)
+            keep_row(RESULTS, row, ORDER)
+            print(_line(row, load_rows(RESULTS, Row)), flush=True)
             if row.error:
                 print(messages, file=sys.stderr, flush=True)
-    text = table(load_rows(path))
+    text = table(load_rows(RESULTS, Row))
     print(f"\n{text}")
-    (RESULTS / "effects.md").write_text(f"# Group effects\n\n{text}\n")
+    (FOLDER / "effects.md").write_text(f"# Group effects\n\n{text}\n")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,9 @@ agree.
 
 import argparse
 import dataclasses
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,11 +25,12 @@ import numpyro.distributions as dist
 from benchmarks.effects import effective_sample_size, versions
 from benchmarks.effects_problems import PROBLEMS as EFFECTS_PROBLEMS
 from benchmarks.effects_problems import REFERENCE, scalar_draws
+from benchmarks.rows import FOLDER, keep_row, load_rows, measure_apart, print_row
 
 if TYPE_CHECKING:
     import hierjax as hj
 
-RESULTS = Path(__file__).parent / "results" / "gibbs.jsonl"
+RESULTS = FOLDER / "gibbs.jsonl"
 SEEDS = (1, 2, 3)
 SMALL = ("nuts", "collapsed", "conjugate")
 
@@ -113,6 +110,9 @@ PROBLEMS = {
 }
 
 
+ORDER = [(name, tool) for name, each in PROBLEMS.items() for tool in each.tools]
+
+
 def _settings(tool: str) -> tuple["hj.NUTS | hj.Gibbs", str]:
     """Return a method and how it treats effects."""
     import hierjax as hj
@@ -190,27 +190,9 @@ def _is_shared(model: "hj.Model", name: str) -> bool:
     return model.blocks.get(name.split("[")[0]) != "effect"
 
 
-def run_apart(problem: str, tool: str) -> None:
-    """Measure in a fresh process, and keep the row in place of an older one."""
-    command = [sys.executable, "-m", "benchmarks.gibbs", "--child", problem, tool]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    new = json.loads(done.stdout.strip().splitlines()[-1])
-    rows = [row for row in load_rows() if (row["problem"], row["tool"]) != (problem, tool)]
-    RESULTS.write_text("".join(json.dumps(row) + "\n" for row in [*rows, new]))
-
-
-def load_rows() -> list[dict]:
-    """Read the rows that are kept."""
-    return (
-        [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    )
-
-
 def table() -> str:
     """Return the rows kept, a line for each problem and tool."""
-    rows = {(row["problem"], row["tool"]): row for row in load_rows()}
+    rows = {(row.problem, row.tool): row for row in load_rows(RESULTS, Row)}
     lines = [
         "| problem | tool | effective draws (worst) | with group effects | a fit, CPU s "
         "| of it sampling, s | effective a CPU s | largest gap, errors |",
@@ -222,12 +204,12 @@ def table() -> str:
             row = rows.get((problem, tool))
             if row is None or reference is None:
                 continue
-            gap = np.subtract(row["means"], reference["means"])
-            gap = np.abs(gap / np.hypot(row["errors"], reference["errors"])).max()
+            gap = np.subtract(row.means, reference.means)
+            gap = np.abs(gap / np.hypot(row.errors, reference.errors)).max()
             lines.append(
-                f"| {problem} | {tool} | {row['effective']:,.0f} ({row['worst']}) "
-                f"| {row['effective_all']:,.0f} | {row['cpu_seconds']:.2f} "
-                f"| {row['run_seconds']:.2f} | {row['effective'] / row['cpu_seconds']:,.0f} "
+                f"| {problem} | {tool} | {row.effective:,.0f} ({row.worst}) "
+                f"| {row.effective_all:,.0f} | {row.cpu_seconds:.2f} "
+                f"| {row.run_seconds:.2f} | {row.effective / row.cpu_seconds:,.0f} "
                 f"| {gap:.1f} |"
             )
     return "\n".join(lines)
@@ -241,12 +223,12 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, metavar=("PROBLEM", "TOOL"))
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(dataclasses.asdict(measure(*options.child))))
+        print_row(measure(*options.child))
         return
     if not options.table:
         for problem in options.problem or PROBLEMS:
             for tool in PROBLEMS[problem].tools:
-                run_apart(problem, tool)
+                keep_row(RESULTS, measure_apart(Row, "benchmarks.gibbs", problem, tool), ORDER)
                 print(f"{problem}, {tool}: done", flush=True)
     print(table())
 

@@ -13,13 +13,10 @@ size over the parameters sampled.
 
 import argparse
 import dataclasses
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,8 +24,16 @@ import numpy as np
 
 from benchmarks.effects import effective_sample_size, versions
 from benchmarks.effects_problems import PROBLEMS, scalar_draws
+from benchmarks.rows import (
+    FOLDER,
+    NotMeasuredError,
+    keep_row,
+    load_rows,
+    measure_apart,
+    print_row,
+)
 
-RESULTS = Path(__file__).parent / "results" / "kernels.jsonl"
+RESULTS = FOLDER / "kernels.jsonl"
 CHOSEN = ("sleepstudy", "radon", "penicillin", "cbpp", "grouseticks")
 CHAINS, WARMUP, DRAWS = 4, 500, 1000
 Runner = Callable[[int], tuple[dict[str, np.ndarray], np.ndarray]]
@@ -121,6 +126,7 @@ def numpyro_kernel(problem: str) -> Runner:
 
 
 KERNELS = {"hierjax": hierjax_kernel, "NumPyro": numpyro_kernel}
+ORDER = [(problem, kernel) for problem in CHOSEN for kernel in KERNELS]
 
 
 def measure(problem: str, kernel: str) -> Row:
@@ -170,23 +176,15 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
-        print(json.dumps(dataclasses.asdict(measure(*chosen.child))))
+        print_row(measure(*chosen.child))
         return
-    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
-    rows = {(row.problem, row.kernel): row for row in (Row(**json.loads(line)) for line in lines)}
     for problem in [] if chosen.table else chosen.problem or CHOSEN:
         for kernel in KERNELS:
-            command = [sys.executable, "-m", "benchmarks.kernels", "--child", problem, kernel]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                print(f"{problem}, {kernel}: failed\n{done.stderr[-2000:]}", file=sys.stderr)
-                continue
-            rows[problem, kernel] = Row(**json.loads(done.stdout.splitlines()[-1]))
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(
-                "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows.values())
-            )
-    print(table(list(rows.values())))
+            try:
+                keep_row(RESULTS, measure_apart(Row, "benchmarks.kernels", problem, kernel), ORDER)
+            except NotMeasuredError as error:
+                print(f"{problem}, {kernel}: failed\n{error.printed[-2000:]}", file=sys.stderr)
+    print(table(load_rows(RESULTS, Row)))
 
 
 if __name__ == "__main__":

@@ -14,21 +14,19 @@ says whether they agree.
 
 import argparse
 import dataclasses
-import json
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.effects import effective_sample_size, versions
 from benchmarks.effects_problems import PROBLEMS, scalar_draws
+from benchmarks.rows import FOLDER, keep_row, load_rows, measure_apart, print_row
 
-RESULTS = Path(__file__).parent / "results" / "laplace.jsonl"
+RESULTS = FOLDER / "laplace.jsonl"
 CHOSEN = ("sleepstudy", "radon", "penicillin", "dutch", "english", "mandarin", "dillonE1", "gg05")
 TOOLS = ("nuts", "laplace")
+ORDER = [(name, tool) for name in PROBLEMS for tool in TOOLS]
 SEEDS = (1, 2, 3)
 
 
@@ -90,27 +88,9 @@ def measure(problem: str, tool: str) -> Row:
     )
 
 
-def run_apart(problem: str, tool: str) -> None:
-    """Measure in a fresh process, and keep the row in place of an older one."""
-    command = [sys.executable, "-m", "benchmarks.laplace", "--child", problem, tool]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    new = json.loads(done.stdout.strip().splitlines()[-1])
-    rows = [row for row in load_rows() if (row["problem"], row["tool"]) != (problem, tool)]
-    RESULTS.write_text("".join(json.dumps(row) + "\n" for row in [*rows, new]))
-
-
-def load_rows() -> list[dict]:
-    """Read the rows that are kept."""
-    return (
-        [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    )
-
-
 def table() -> str:
     """Return the rows kept, side by side."""
-    rows = {(row["problem"], row["tool"]): row for row in load_rows()}
+    rows = {(row.problem, row.tool): row for row in load_rows(RESULTS, Row)}
     lines = [
         "| problem | effective draws: NUTS | Laplace (k-hat) | CPU s: NUTS | Laplace "
         "| draws a CPU s: NUTS | Laplace | ratio | first fit, CPU s: NUTS | Laplace "
@@ -121,13 +101,13 @@ def table() -> str:
         if not all((problem, tool) in rows for tool in TOOLS):
             continue
         nuts, ours = pair = [rows[problem, tool] for tool in TOOLS]
-        rates = [row["effective"] / row["cpu_seconds"] for row in pair]
-        gaps = np.subtract(nuts["means"], ours["means"]) / np.hypot(nuts["errors"], ours["errors"])
+        rates = [row.effective / row.cpu_seconds for row in pair]
+        gaps = np.subtract(nuts.means, ours.means) / np.hypot(nuts.errors, ours.errors)
         lines.append(
-            f"| {problem} | {nuts['effective']:,.0f} | {ours['effective']:,.0f} ({ours['k_hat']}) "
-            f"| {nuts['cpu_seconds']:.2f} | {ours['cpu_seconds']:.2f} | {rates[0]:,.0f} "
-            f"| {rates[1]:,.0f} | {rates[1] / rates[0]:.1f} | {nuts['first_cpu_seconds']:.0f} "
-            f"| {ours['first_cpu_seconds']:.0f} | {np.abs(gaps).max():.1f} |"
+            f"| {problem} | {nuts.effective:,.0f} | {ours.effective:,.0f} ({ours.k_hat}) "
+            f"| {nuts.cpu_seconds:.2f} | {ours.cpu_seconds:.2f} | {rates[0]:,.0f} "
+            f"| {rates[1]:,.0f} | {rates[1] / rates[0]:.1f} | {nuts.first_cpu_seconds:.0f} "
+            f"| {ours.first_cpu_seconds:.0f} | {np.abs(gaps).max():.1f} |"
         )
     return "\n".join(lines)
 
@@ -140,12 +120,12 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, metavar=("PROBLEM", "TOOL"))
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(dataclasses.asdict(measure(*options.child))))
+        print_row(measure(*options.child))
         return
     if not options.table:
         for problem in options.problem or CHOSEN:
             for tool in TOOLS:
-                run_apart(problem, tool)
+                keep_row(RESULTS, measure_apart(Row, "benchmarks.laplace", problem, tool), ORDER)
                 print(f"{problem}, {tool}: done", flush=True)
     print(table())
 

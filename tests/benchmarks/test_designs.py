@@ -7,19 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import designs
-from benchmarks.designs import (
-    ALLOWED,
-    TOO_SLOW,
-    Row,
-    complaints,
-    keep_row,
-    load_rows,
-    table,
-)
+from benchmarks.designs import ALLOWED, ORDER, RESULTS, TOO_SLOW, Row, complaints, table
 from benchmarks.designs_compare import Reference, beyond_chance, chance, gaps
 from benchmarks.designs_problems import PROBLEMS, SAMPLED
 from benchmarks.designs_quadrature import NODES, arms_likelihood, population, slopes, summarise
+from benchmarks.rows import keep_row, load_rows
 from hierjax import library
 from hierjax.datasets import load_data
 from tests.helpers import reference_json
@@ -152,25 +144,25 @@ def test_a_row_is_judged_by_its_method(changed, right):
     assert (not complaints(dataclasses.replace(GOOD, **changed))) == right
 
 
-def test_rows_are_kept_and_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr(designs, "RESULTS", tmp_path / "rows.jsonl")
+def test_rows_are_kept_and_replaced(tmp_path):
+    path = tmp_path / "rows.jsonl"
     row = Row(
         "pumps", "nuts", "gamma_poisson", 10, "10 group", compared=12, minimum_ess=900.0, rhat=1.001
     )
-    keep_row(row)
-    keep_row(Row("bcg", "laplace", error="no | way"))
-    keep_row(dataclasses.replace(row, minimum_ess=950.0))
-    assert [(each.problem, each.method) for each in load_rows()] == [
+    keep_row(path, row, ORDER)
+    keep_row(path, Row("bcg", "laplace", error="no | way"), ORDER)
+    keep_row(path, dataclasses.replace(row, minimum_ess=950.0), ORDER)
+    assert [(each.problem, each.method) for each in load_rows(path, Row)] == [
         ("bcg", "laplace"),
         ("pumps", "nuts"),
     ]
-    text = table(load_rows())
+    text = table(load_rows(path, Row))
     assert "| 950 | 1.001 |" in text and "failed: no \\| way" in text
 
 
 def test_rows_that_are_kept_are_right():
     """Each design has a row whose method is exact, but topics and what waits for a long run."""
-    rows = load_rows()
+    rows = load_rows(RESULTS, Row)
     failed = {(row.problem, row.method) for row in rows if complaints(row)}
     assert failed == set(TOO_SLOW)
     assert {method for _, method in TOO_SLOW} <= set(ALLOWED)

@@ -10,8 +10,9 @@ import pytest
 from numpyro import handlers
 
 from benchmarks import effects
-from benchmarks.effects import Row, Run, judge, keep_row, largest_gap, load_rows, table
+from benchmarks.effects import ORDER, Row, Run, judge, largest_gap, table
 from benchmarks.effects_problems import PROBLEMS, scalar_draws
+from benchmarks.rows import keep_row, load_rows
 from hierjax.arguments import Arguments
 from hierjax.density import make_density
 from hierjax.transforms.noncentre import noncentre
@@ -144,10 +145,11 @@ def test_failures_are_rows_and_new_rows_replace_old_ones(tmp_path):
     path = tmp_path / "rows.jsonl"
     failed = Row("cbpp", "hierjax auto", error="ValueError: no | such")
     for row in (failed, row_of("NumPyro centred", 400, 40_000), Row("sleepstudy", "hierjax auto")):
-        keep_row(path, row)
-    assert [row.problem for row in load_rows(path)] == ["sleepstudy", "cbpp", "cbpp"]
-    assert "| cbpp | hierjax auto | failed: ValueError: no \\| such |" in table(load_rows(path))
-    keep_row(path, row_of("hierjax auto", 500, 5_000))
-    kept = load_rows(path)
+        keep_row(path, row, ORDER)
+    assert [row.problem for row in load_rows(path, Row)] == ["sleepstudy", "cbpp", "cbpp"]
+    text = table(load_rows(path, Row))
+    assert "| cbpp | hierjax auto | failed: ValueError: no \\| such |" in text
+    keep_row(path, row_of("hierjax auto", 500, 5_000), ORDER)
+    kept = load_rows(path, Row)
     assert [row.tool for row in kept[1:]] == ["NumPyro centred", "hierjax auto"]
     assert not any(row.error for row in kept)

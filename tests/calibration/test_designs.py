@@ -8,6 +8,7 @@ import pytest
 import hierjax as hj
 from benchmarks import calibration
 from benchmarks.calibration import CASES, calibrate, row_of
+from benchmarks.rows import load_rows
 
 MOST_WITHOUT_RANKS = 0.02
 ROWS = [(name, method) for name, case in CASES.items() for method in case.methods]
@@ -18,7 +19,7 @@ def test_every_design_is_a_case():
 
 
 def test_kept_rows_are_those_of_the_cases_and_of_the_page():
-    rows = calibration.load_rows()
+    rows = load_rows(calibration.RESULTS, calibration.Row)
     kept = [(row.case, row.method) for row in rows]
     assert kept == [each for each in ROWS if each in kept]
     assert calibration.table(rows) in calibration.PAGE.read_text()
