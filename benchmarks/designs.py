@@ -54,6 +54,8 @@ ALLOWED = {
 POORER = {
     ("pumps", "deterministic_advi"): (0.5, 0.5, 2.0),
     ("topics", "svi"): (0.5, 0.5, 2.0),
+    ("verbagg_2pl", "svi"): (0.9, 0.4, 1.5),
+    ("verbagg_2pl", "deterministic_advi"): (0.9, 0.5, 1.5),
     ("salamanders", "svi"): (0.7, 0.4, 1.5),
     ("salamanders", "deterministic_advi"): (0.7, 0.5, 1.5),
 }
