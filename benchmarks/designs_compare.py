@@ -66,14 +66,16 @@ def gap_of(draws: np.ndarray, reference: Reference, most: float = np.inf) -> Gap
     """Compare draws (chain, draw) of one parameter; they are worth `most` independent ones."""
     squares = (draws - np.mean(draws)) ** 2
     variance = float(np.mean(squares))
-    sizes = (min(effective_sample_size(each, "mean"), most) for each in (draws, squares))
+    sizes = [min(effective_sample_size(each, "mean"), most) for each in (draws, squares)]
     error, square_error = (
         float(np.std(each, ddof=1)) / size**0.5
         for each, size in zip((draws, squares), sizes, strict=True)
     )
     # The reference has sds and no errors of them: those of draws that are as long-tailed as these.
+    # Means of antithetic chains are known better than sds, and the reference is from such chains.
     tail = float(np.std(squares)) / variance
-    expected_error = tail * reference.sd**2 * reference.error / reference.sd
+    slower = max(1.0, sizes[0] / sizes[1]) ** 0.5
+    expected_error = tail * slower * reference.sd**2 * reference.error / reference.sd
     gap = abs(float(np.mean(draws)) - reference.mean)
     return Gap(
         gap / float(np.hypot(error, reference.error)),

@@ -171,4 +171,6 @@ def test_checkpoints_and_programs_are_the_same_in_every_process():
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         found.add(done.stdout)
     assert len(found) == 1
-    assert len(found.pop().splitlines()) == 4
+    assert (
+        len(found.pop().splitlines()) >= 4
+    )  # what identifies the work, and three programs or more

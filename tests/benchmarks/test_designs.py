@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import signal, stats
 
 from benchmarks.designs import ALLOWED, ORDER, RESULTS, TOO_SLOW, Row, complaints, table
 from benchmarks.designs_compare import Reference, beyond_chance, chance, gaps
@@ -104,6 +104,17 @@ def test_gaps_are_in_standard_errors_and_in_sds():
     assert gap.errors == pytest.approx(1.0, rel=0.01)
     (gap,) = gaps({"a": draws}, {"a": Reference(0.1, 1.0)}, most=100.0).values()
     assert gap.errors == pytest.approx(1.0, rel=0.01)
+
+
+def test_sds_of_antithetic_chains_are_known_less_well_than_means():
+    """The reference is worth 16,000 draws for its mean, and 1,880 for its sd, as these are."""
+    noise = np.random.default_rng(2).normal(size=(4, 1000))
+    draws = signal.lfilter([1.0], [1.0, 0.6], noise)
+    draws = (draws - draws.mean()) / draws.std()
+    for_mean, for_sd = 4000 * 1.6 / 0.4, 4000 * (1 - 0.36) / (1 + 0.36)
+    (gap,) = gaps({"a": draws}, {"a": Reference(0.0, 1.1, 1.1 / for_mean**0.5)}).values()
+    error = (2.0 / for_sd) ** 0.5 * np.hypot(1.0, 1.1**2)
+    assert gap.spread_errors == pytest.approx((1.1**2 - 1.0) / error, rel=0.15)
 
 
 def test_gaps_of_many_parameters_are_chance_up_to_a_larger_limit():
