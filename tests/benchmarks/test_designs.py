@@ -2,18 +2,29 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import signal, stats
 
-from benchmarks.designs import ALLOWED, ORDER, RESULTS, TOO_SLOW, Row, complaints, table
+from benchmarks.designs import (
+    ALLOWED,
+    ORDER,
+    RESULTS,
+    TOO_SLOW,
+    Row,
+    _verdict,
+    complaints,
+    table,
+)
 from benchmarks.designs_compare import Reference, beyond_chance, chance, gaps
 from benchmarks.designs_problems import PROBLEMS, SAMPLED
 from benchmarks.designs_quadrature import NODES, arms_likelihood, population, slopes, summarise
 from benchmarks.rows import keep_row, load_rows
 from hierjax import library
 from hierjax.datasets import load_data
+from hierjax.summary_checks import Check
 from tests.helpers import reference_json
 
 
@@ -153,6 +164,26 @@ GOOD = Row("pumps", "nuts", gap_sds=0.3, mean_beyond=0.0, sd_beyond=0.0, sd_leas
 )
 def test_a_row_is_judged_by_its_method(changed, right):
     assert (not complaints(dataclasses.replace(GOOD, **changed))) == right
+
+
+@pytest.mark.parametrize(
+    ("check", "divergence_fraction", "rhat", "verdict"),
+    [
+        ("R-hat", 0.0, 1.015, ""),
+        ("R-hat", 0.0, 1.03, "bad"),
+        ("R-hat", 0.0, np.nan, "bad"),
+        ("divergences", 0.0005, 1.0, ""),
+        ("divergences", 0.002, 1.0, "bad"),
+        ("bulk ESS", 0.0, 1.0, "bad"),
+    ],
+)
+def test_what_chance_does_is_no_complaint(check, divergence_fraction, rhat, verdict):
+    diagnostics = SimpleNamespace(
+        divergence_fraction=divergence_fraction,
+        rhat=SimpleNamespace(value=rhat),
+        checks=[Check(check, "", False, "bad"), Check("run", "", True)],
+    )
+    assert _verdict(diagnostics) == verdict
 
 
 def test_rows_are_kept_and_replaced(tmp_path):
