@@ -167,23 +167,24 @@ def test_a_row_is_judged_by_its_method(changed, right):
 
 
 @pytest.mark.parametrize(
-    ("check", "divergence_fraction", "rhat", "verdict"),
+    ("check", "divergence_fraction", "rhat", "compared", "verdict"),
     [
-        ("R-hat", 0.0, 1.015, ""),
-        ("R-hat", 0.0, 1.03, "bad"),
-        ("R-hat", 0.0, np.nan, "bad"),
-        ("divergences", 0.0005, 1.0, ""),
-        ("divergences", 0.002, 1.0, "bad"),
-        ("bulk ESS", 0.0, 1.0, "bad"),
+        ("R-hat", 0.0, 1.015, 343, ""),
+        ("R-hat", 0.0, 1.015, 10, "bad"),
+        ("R-hat", 0.0, 1.03, 343, "bad"),
+        ("R-hat", 0.0, np.nan, 343, "bad"),
+        ("divergences", 0.0005, 1.0, 10, ""),
+        ("divergences", 0.002, 1.0, 10, "bad"),
+        ("bulk ESS", 0.0, 1.0, 343, "bad"),
     ],
 )
-def test_what_chance_does_is_no_complaint(check, divergence_fraction, rhat, verdict):
+def test_what_chance_does_is_no_complaint(check, divergence_fraction, rhat, compared, verdict):
     diagnostics = SimpleNamespace(
         divergence_fraction=divergence_fraction,
         rhat=SimpleNamespace(value=rhat),
         checks=[Check(check, "", False, "bad"), Check("run", "", True)],
     )
-    assert _verdict(diagnostics) == verdict
+    assert _verdict(diagnostics, compared) == verdict
 
 
 def test_rows_are_kept_and_replaced(tmp_path):
