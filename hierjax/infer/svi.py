@@ -12,7 +12,8 @@ own sds (`svi_guides.divergence`), instead of R-hat, Monte Carlo error and a reg
 
 When both hold, the last average is the answer; at the limit of steps the status says that they did
 not. The rule judges the optimiser, not the family: how far the best guide is from the posterior is
-for the Pareto k-hat of `log_weight` to say.
+for the Pareto k-hat of `log_weight` to say. Which of several modes the guide ends in is decided
+before all this, by `svi_starts`.
 
 References
 ----------
@@ -42,6 +43,7 @@ from hierjax.infer.program import Labelled, Program
 from hierjax.infer.svi_families import GUIDES, make_guide
 from hierjax.infer.svi_guides import Guide, Parameters, Step, divergence
 from hierjax.infer.svi_optimiser import make_optimiser
+from hierjax.infer.svi_starts import CHUNKS_PER_START, Starts, Turn, choose, untried, with_chunk
 from hierjax.infer.svi_target import Target
 from hierjax.trace import abstract_trace
 
@@ -79,6 +81,10 @@ class SVI:
         Rows, drawn at random, of which one step computes the likelihood; None is all. Group effects
         are then neither integrated out nor recentred, which needs all rows, but non-centred where
         groups have fewer than 20 rows, and else as the model writes them.
+    starts
+        Starts that are tried for 2,000 steps each before the one with the highest bound goes on:
+        for posteriors with several modes, such as those of topics. `post.info.trace["starts_elbo"]`
+        has their bounds.
 
     Raises
     ------
@@ -94,6 +100,7 @@ class SVI:
     tolerance: float = 0.05
     rank: int | None = None
     minibatch: int | None = None
+    starts: int = 1
 
     def __post_init__(self) -> None:
         checks.one_of("guide", self.guide, GUIDES)
@@ -109,6 +116,7 @@ class SVI:
             checks.positive_int("rank", self.rank)
         if self.minibatch is not None:
             checks.positive_int("minibatch", self.minibatch)
+        checks.positive_int("starts", self.starts)
 
     @property
     def name(self) -> str:
@@ -129,7 +137,7 @@ class SVI:
 
         def advance(run: "_Run", arrays: Arrays) -> tuple["_Run", None]:
             def move(run: _Run) -> _Run:
-                return _judge(guide, self, _run_chunk(work, run, arrays))
+                return _proceed(work, _run_chunk(work, run, arrays))
 
             return jax.lax.cond(run.done, lambda run: run, move, run), None
 
@@ -138,8 +146,8 @@ class SVI:
             start_near=lambda key, near, arrays: _start_near(work, key, near, arrays),
             advance=advance,
             finish=lambda run, records, arrays: _draw(work, run, arrays),
-            num_chunks=work.num_chunks,
-            num_discarded=work.num_chunks,
+            num_chunks=work.num_tried + work.num_chunks,
+            num_discarded=work.num_tried + work.num_chunks,
             report=_report,
             phase="optimising",
         )
@@ -161,9 +169,14 @@ class _Work(NamedTuple):
     def num_chunks(self) -> int:
         return -(-self.settings.max_steps // self.chunk)
 
+    @property
+    def num_tried(self) -> int:
+        """Chunks before these, in which starts are tried."""
+        return CHUNKS_PER_START * self.settings.starts if self.settings.starts > 1 else 0
+
 
 class _Run(NamedTuple):
-    """Where the optimisation stands."""
+    """Where the optimisation stands; chunks before 0 are those in which starts are tried."""
 
     key: Array
     chunk: Array
@@ -175,8 +188,10 @@ class _Run(NamedTuple):
     stage: Array
     answer: Parameters
     distance: Array
+    bound: Array
     elbo: Array
     rates: Array
+    starts: Starts
     status: Array
     done: Array
 
@@ -194,8 +209,16 @@ class _Round(NamedTuple):
 def _start(work: _Work, key: Array, arrays: Arrays) -> _Run:
     key, start_key = jax.random.split(key)
     density = work.target.density_at(start_key)
-    first = starting_position(density, start_key, arrays)
-    return _begin(work, key, work.guide.start(first.position), first.found)
+    if not work.num_tried:
+        first = starting_position(density, start_key, arrays)
+        return _begin(work, key, work.guide.start(first.position), first.found)
+    keys = jax.random.split(start_key, work.settings.starts)
+    tried = jax.lax.map(lambda each: starting_position(density, each, arrays), keys)
+    parameters = work.guide.start(tried.position[0])
+    run = _begin(work, key, parameters, jnp.any(tried.found))
+    return run._replace(
+        chunk=run.chunk - work.num_tried, starts=untried(tried.position, parameters)
+    )
 
 
 def _start_near(work: _Work, key: Array, near: Array, arrays: Arrays) -> _Run:
@@ -224,8 +247,10 @@ def _begin(work: _Work, key: Array, parameters: Parameters, found: Array) -> _Ru
         stage=jnp.asarray(0),
         answer=parameters,
         distance=jnp.asarray(jnp.inf),
+        bound=jnp.asarray(jnp.nan),
         elbo=nothing,
         rates=nothing,
+        starts=untried(jnp.zeros((work.settings.starts, work.target.size)), parameters),
         status=jnp.where(found, Status.NOT_CONVERGED, Status.NO_FINITE_START),
         done=~found,
     )
@@ -254,7 +279,7 @@ def _run_chunk(work: _Work, run: _Run, arrays: Arrays) -> _Run:
         updates, new_state = work.optimiser.update(ascent, state)
         scaled = jax.tree_util.tree_map(lambda update: run.rate * update, updates)
         # A step into overflow is not taken; the next one has other noise.
-        moved = _choose(finite, (guide.moved(parameters, scaled), new_state), (parameters, state))
+        moved = choose(finite, (guide.moved(parameters, scaled), new_state), (parameters, state))
         total = jax.tree_util.tree_map(jnp.add, total, moved[0])
         return (*moved, total), jnp.where(finite, elbo, jnp.nan)
 
@@ -263,17 +288,12 @@ def _run_chunk(work: _Work, run: _Run, arrays: Arrays) -> _Run:
     (parameters, state, part), elbos = jax.lax.scan(step, carry, jnp.arange(chunk))
     part = guide.aligned(part, run.round.total)
     total = jax.tree_util.tree_map(jnp.add, run.round.total, part)
-    elbo = jnp.nanmean(elbos)
-    broken = ~jnp.isfinite(elbo)
     return run._replace(
         chunk=run.chunk + 1,
         parameters=parameters,
         optimiser=state,
         round=run.round._replace(total=total, count=run.round.count + chunk),
-        elbo=run.elbo.at[run.chunk].set(elbo),
-        rates=run.rates.at[run.chunk].set(run.rate),
-        status=jnp.where(broken, Status.NOT_FINITE, run.status),
-        done=broken,
+        bound=jnp.nanmean(elbos),
     )
 
 
@@ -288,13 +308,49 @@ def _elbo(
     return elbo, guide.ascent(parameters, noise, slopes)
 
 
+def _proceed(work: _Work, run: _Run) -> _Run:
+    """Make of a chunk of steps what it was for: a start that is tried, or the fit itself."""
+
+    def fit(run: _Run) -> _Run:
+        return _judge(work.guide, work.settings, _record(run))
+
+    if not work.num_tried:
+        return fit(run)
+    return jax.lax.cond(run.chunk > 0, fit, lambda run: _try_starts(work, run), run)
+
+
+def _try_starts(work: _Work, run: _Run) -> _Run:
+    """Note the bound of the start that is tried; where its time is over, begin with the next.
+
+    After the last one the best is next.
+    """
+    turn = Turn.of(run.chunk + work.num_tried - 1)
+    tried = with_chunk(run.starts, turn, run.bound, run.parameters)
+    following = work.guide.start(tried.positions[turn.index + 1])
+    parameters = choose(turn.index + 1 < work.settings.starts, following, tried.best)
+    afresh = _begin(work, run.key, parameters, jnp.asarray(True))
+    afresh = afresh._replace(chunk=run.chunk, bound=run.bound)
+    return choose(turn.ends, afresh, run)._replace(starts=tried)
+
+
+def _record(run: _Run) -> _Run:
+    """Keep the bound of a chunk of steps, and give up where it has none."""
+    broken = ~jnp.isfinite(run.bound)
+    return run._replace(
+        elbo=run.elbo.at[run.chunk - 1].set(run.bound),
+        rates=run.rates.at[run.chunk - 1].set(run.rate),
+        status=jnp.where(broken, Status.NOT_FINITE, run.status),
+        done=broken,
+    )
+
+
 def _judge(guide: Guide, settings: SVI, run: _Run) -> _Run:
     """Close the round if it is long enough, then the stage if the averages have settled."""
     round_ = run.round
     average = jax.tree_util.tree_map(lambda total: total / round_.count, round_.total)
     # The first iterates of a later round are too few to replace what the round before had found.
     better = (2 * round_.count >= round_.length) | ((run.stage == 0) & (round_.index == 0))
-    run = run._replace(answer=_choose(better, average, run.answer))
+    run = run._replace(answer=choose(better, average, run.answer))
     closed = round_.count >= round_.length
     distance = divergence(guide, round_.previous, average)
     settled = closed & (round_.index > 0) & (distance < settings.tolerance)
@@ -302,25 +358,21 @@ def _judge(guide: Guide, settings: SVI, run: _Run) -> _Run:
     longer = _new_round(average, 2.0 * round_.length)._replace(
         index=round_.index + 1, previous=average
     )
-    next_round = _choose(closed, longer, round_)
+    next_round = choose(closed, longer, round_)
     rate = run.rate / 2
     shortest = jnp.maximum(round_.length / 2, SHORTEST_ROUND / rate)
     between_stages = divergence(guide, run.last_stage, average)
     agreed = settled & (run.stage > 0) & (between_stages < settings.tolerance)
     return run._replace(
         rate=jnp.where(settled, rate, run.rate),
-        parameters=_choose(settled, average, run.parameters),
-        round=_choose(settled, _new_round(average, shortest), next_round),
-        last_stage=_choose(settled, average, run.last_stage),
+        parameters=choose(settled, average, run.parameters),
+        round=choose(settled, _new_round(average, shortest), next_round),
+        last_stage=choose(settled, average, run.last_stage),
         stage=run.stage + settled,
         distance=jnp.where(closed & (round_.index > 0), distance, run.distance),
         status=jnp.where(agreed & ~run.done, Status.OK, run.status),
         done=run.done | agreed,
     )
-
-
-def _choose(condition: Array, yes: Any, no: Any) -> Any:
-    return jax.tree_util.tree_map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 def _draw(work: _Work, run: _Run, arrays: Arrays) -> Draws:
@@ -338,6 +390,7 @@ def _draw(work: _Work, run: _Run, arrays: Arrays) -> Draws:
     log_guide = guide.distribution(run.answer).log_prob(positions)
     stats = {"log_weight": log_density - log_guide, "log_density": log_density}
     trace = {"elbo": run.elbo, "learning_rate": run.rates}
+    trace |= {"starts_elbo": run.starts.elbo} if work.num_tried else {}
     sites, stats, trace = jax.tree_util.tree_map(lambda x: x[None], (sites, stats, trace))
     return Draws(sites, stats, run.status[None], trace)
 
@@ -346,7 +399,7 @@ def _report(run: _Run) -> dict[str, Any]:
     return {
         "done": run.done,
         "failed": run.status == Status.NO_FINITE_START,
-        "ELBO": run.elbo[jnp.maximum(run.chunk - 1, 0)],
+        "ELBO": run.bound,
         "step size": run.rate,
         "change": run.distance,
     }

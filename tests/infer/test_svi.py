@@ -346,6 +346,7 @@ def test_alignment_undoes_a_rotation():
         ({"draws": 0}, "`draws` must be an integer of at least 1"),
         ({"tolerance": 1}, "`tolerance` must lie strictly between 0 and 1"),
         ({"rank": 0}, "`rank` must be an integer of at least 1"),
+        ({"starts": 0}, "`starts` must be an integer of at least 1"),
         ({"minibatch": 0}, "`minibatch` must be an integer of at least 1"),
     ],
 )
