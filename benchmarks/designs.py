@@ -48,20 +48,23 @@ MANY, LARGEST_RHAT = 100, 1.02  # of so many parameters one is above 1.01 by cha
 # no claim of quality: they are there so that a change for the worse is seen.
 ALLOWED = {
     "svi": (0.5, 0.5, 1.5),
-    "svi_mean_field": (0.5, 0.25, 1.5),
+    "svi_starts": (0.5, 0.5, 1.5),
     "deterministic_advi": (0.5, 0.5, 1.5),
 }
 # The same where one was measured to be poorer.
 POORER = {
     ("pumps", "deterministic_advi"): (0.5, 0.5, 2.0),
-    ("topics", "svi"): (0.5, 0.5, 2.0),
+    ("topics", "svi_starts"): (0.5, 0.5, 2.0),
     ("verbagg_2pl", "svi"): (0.9, 0.4, 1.5),
     ("verbagg_2pl", "deterministic_advi"): (0.9, 0.5, 1.5),
     ("salamanders", "svi"): (0.7, 0.4, 1.5),
     ("salamanders", "deterministic_advi"): (0.7, 0.5, 1.5),
 }
 # Approximations that take longer than the methods that are exact: no test waits for them.
-TOO_SLOW = {("margarine", "svi"): "NUTS takes less"}
+TOO_SLOW = {
+    ("margarine", "svi"): "NUTS takes less",
+    ("nested_topics", "svi_starts"): "not converged after 100,000 steps; NUTS takes as long",
+}
 ORDER = [(name, method) for name, problem in PROBLEMS.items() for method in problem.methods]
 NAN = float("nan")
 
@@ -100,7 +103,7 @@ def settings(method: str) -> Any:
     """Return what a method's word stands for."""
     import hierjax as hj
 
-    return hj.SVI(guide="normal") if method == "svi_mean_field" else method
+    return hj.SVI(guide="normal", starts=4) if method == "svi_starts" else method
 
 
 def measure(name: str, method: str, seed: int = 0) -> Row:

@@ -221,8 +221,8 @@ PROBLEMS: dict[str, DesignProblem] = (
             ("verbagg_2pl", ANY, (400, 600)),
             ("margarine", ("nuts", "svi"), (300, 400)),
             ("salamanders", ANY, (300, 400)),
-            ("topics", ("svi",), (500, 1500)),
-            ("nested_topics", ("svi_mean_field",), (500, 1500)),
+            ("topics", ("svi_starts",), (500, 1500)),
+            ("nested_topics", ("svi_starts",), (500, 1500)),
         )
     }
     | {
