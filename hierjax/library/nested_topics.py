@@ -89,8 +89,8 @@ def nested_topics(
 ) -> Model:
     """Model of counts of words in items of collections, for example chapters of books.
 
-    Fit it with `hj.SVI(guide="normal")`: the posterior has a mode for every order of the topics,
-    and several chains would end in different ones.
+    Fit it with `hj.SVI(guide="normal", starts=4)`: the posterior has a mode for every order of the
+    topics, and others. Chains end in different ones, unless they start from that fit (`init=`).
 
     Parameters
     ----------

@@ -70,8 +70,8 @@ def topics(
 ) -> Model:
     """Model of counts of words in documents as mixtures of `num_topics` topics.
 
-    Fit it with `method="svi"`: the posterior has a mode for every order of the topics, and
-    several chains would end in different ones.
+    Fit it with `hj.SVI(starts=4)`: the posterior has a mode for every order of the topics, and
+    others. Chains end in different ones, unless they start from that fit (`init=`).
 
     Parameters
     ----------
