@@ -96,4 +96,6 @@ def _make_bar() -> "Progress":
 
 def _number(value: Any) -> str:
     value = float(value)
-    return str(int(value)) if value.is_integer() else f"{value:.3g}"
+    if value.is_integer() or abs(value) >= 1000.0:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

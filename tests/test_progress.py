@@ -29,6 +29,12 @@ def test_time_left_is_shown_only_when_it_can_be_known(display):
     assert (task.percentage, task.fields["left"]) == (100, "")
 
 
+def test_numbers_have_the_digits_that_tell_them_apart(display):
+    display.advance(1, 4, {"ELBO": -48671.26, "change": 0.08312, "divergences": 3.0, "start": 2})
+    details = display._bar.tasks[0].fields["details"]
+    assert details == "ELBO -48,671, change 0.0831, divergences 3, start 2"
+
+
 def test_a_method_that_is_done_before_its_limit_ends_at_the_whole(monkeypatch):
     shown = []
     monkeypatch.setattr(

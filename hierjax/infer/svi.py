@@ -43,7 +43,15 @@ from hierjax.infer.program import Labelled, Program
 from hierjax.infer.svi_families import GUIDES, make_guide
 from hierjax.infer.svi_guides import Guide, Parameters, Step, divergence
 from hierjax.infer.svi_optimiser import make_optimiser
-from hierjax.infer.svi_starts import CHUNKS_PER_START, Starts, Turn, choose, untried, with_chunk
+from hierjax.infer.svi_starts import (
+    CHUNKS_PER_START,
+    Starts,
+    Turn,
+    best_start,
+    choose,
+    untried,
+    with_chunk,
+)
 from hierjax.infer.svi_target import Target
 from hierjax.trace import abstract_trace
 
@@ -148,7 +156,7 @@ class SVI:
             finish=lambda run, records, arrays: _draw(work, run, arrays),
             num_chunks=work.num_tried + work.num_chunks,
             num_discarded=work.num_tried + work.num_chunks,
-            report=_report,
+            report=lambda run: _report(work, run),
             phase="optimising",
         )
 
@@ -395,11 +403,15 @@ def _draw(work: _Work, run: _Run, arrays: Arrays) -> Draws:
     return Draws(sites, stats, run.status[None], trace)
 
 
-def _report(run: _Run) -> dict[str, Any]:
-    return {
+def _report(work: _Work, run: _Run) -> dict[str, Any]:
+    report = {
         "done": run.done,
         "failed": run.status == Status.NO_FINITE_START,
         "ELBO": run.bound,
         "step size": run.rate,
         "change": run.distance,
     }
+    if work.num_tried:
+        turn = Turn.of(jnp.maximum(run.chunk + work.num_tried - 1, 0))
+        report["start"] = 1 + jnp.where(run.chunk > 0, best_start(run.starts), turn.index)
+    return report

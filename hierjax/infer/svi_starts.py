@@ -71,6 +71,11 @@ def with_chunk(starts: Starts, turn: Turn, bound: Array, parameters: Parameters)
     )
 
 
+def best_start(starts: Starts) -> Array:
+    """Return which of the starts that were tried has the highest bound."""
+    return jnp.argmax(jnp.nan_to_num(starts.elbo, nan=-jnp.inf))
+
+
 def choose(condition: Array, yes: Any, no: Any) -> Any:
     """Return one of two pytrees of one structure; pure."""
     return jax.tree_util.tree_map(lambda a, b: jnp.where(condition, a, b), yes, no)

@@ -13,6 +13,7 @@ import pytest
 import hierjax as hj
 from hierjax import SVI, Model, sampler
 from hierjax.draws import Status
+from hierjax.infer.svi_starts import CHUNKS_PER_START
 from tests.infer.runner import Runner
 
 WEIGHTS = np.array([0.1, 0.9])
@@ -77,6 +78,19 @@ def test_the_position_of_the_best_does_not_matter():
     mirrored = DATA | {"weights": WEIGHTS[::-1].copy()}
     draws = Runner(SVI(guide="normal", draws=200, starts=STARTS), two_modes, DATA)(mirrored)
     assert nearest(draws.sites["x"]) == 0
+
+
+def test_the_report_says_which_start_it_is_about(runner):
+    arrays = tuple(map(jnp.asarray, runner.arguments.arrays(DATA)))
+    state = runner.start(jax.random.key(0), arrays)
+    shown = [int(runner.program.report(state)["start"])]
+    for _ in range(STARTS * CHUNKS_PER_START + 2):
+        state, _ = runner.advance(state, arrays)
+        shown.append(int(runner.program.report(state)["start"]))
+    assert shown[1 : STARTS * CHUNKS_PER_START + 1] == [
+        1 + chunk // CHUNKS_PER_START for chunk in range(STARTS * CHUNKS_PER_START)
+    ]
+    assert shown[0] == 1 and shown[-1] == shown[-2] == 1 + np.argmax(state.starts.elbo)
 
 
 def test_starts_under_vmap_over_keys():
