@@ -50,16 +50,19 @@ def test_topics_are_found_again(nested):
     method = hj.SVI(guide="normal", starts=4, max_steps=2000)
     near = hj.fit(model, method=method, seed=SEED, progress=False)
     chains = hj.fit(model, method="nuts", init=near, seed=SEED, progress=False)
-    # Where chains have different orders of the topics it is 2 or more.
+    # Chains that start by themselves have different orders: R-hat is 1.7 and 2.4, the words of two
+    # chains differ by 0.67.
     assert chains.diagnostics().rhat.value < 1.05
+    of_chains = chains.draws["topic_words"].mean(1)
+    assert furthest(of_chains, of_chains[:1]) < 0.02
     by_svi, exact = (
         in_order(
             {site: values.mean((0, 1))[None] for site, values in posterior.draws.items()}, truth
         )
         for posterior in (near, chains)
     )
-    assert furthest(by_svi["topic_words"], exact["topic_words"]) < 0.04
-    assert furthest(exact["topic_words"], truth[None]) < 0.12
+    assert furthest(by_svi["topic_words"], exact["topic_words"]) < 0.02
+    assert furthest(exact["topic_words"], truth[None]) < 0.1
     assert np.corrcoef(exact["shares"].ravel(), shares.ravel())[0, 1] > 0.95
 
 
