@@ -92,7 +92,7 @@ class SVI:
     starts
         Starts that are tried for 2,000 steps each before the one with the highest bound goes on:
         for posteriors with several modes, such as those of topics. `post.info.trace["starts_elbo"]`
-        has their bounds.
+        has their bounds. A fit that is given a start (`init=`) tries none.
 
     Raises
     ------
@@ -332,13 +332,18 @@ def _try_starts(work: _Work, run: _Run) -> _Run:
 
     After the last one the best is next.
     """
-    turn = Turn.of(run.chunk + work.num_tried - 1)
+    turn = _turn(work, run)
     tried = with_chunk(run.starts, turn, run.bound, run.parameters)
     following = work.guide.start(tried.positions[turn.index + 1])
     parameters = choose(turn.index + 1 < work.settings.starts, following, tried.best)
     afresh = _begin(work, run.key, parameters, jnp.asarray(True))
     afresh = afresh._replace(chunk=run.chunk, bound=run.bound)
     return choose(turn.ends, afresh, run)._replace(starts=tried)
+
+
+def _turn(work: _Work, run: _Run) -> Turn:
+    """Return the turn that the last chunk of steps was part of; before any, the first."""
+    return Turn.of(jnp.maximum(run.chunk + work.num_tried - 1, 0))
 
 
 def _record(run: _Run) -> _Run:
@@ -412,6 +417,6 @@ def _report(work: _Work, run: _Run) -> dict[str, Any]:
         "change": run.distance,
     }
     if work.num_tried:
-        turn = Turn.of(jnp.maximum(run.chunk + work.num_tried - 1, 0))
-        report["start"] = 1 + jnp.where(run.chunk > 0, best_start(run.starts), turn.index)
+        tried = _turn(work, run).index
+        report["start"] = 1 + jnp.where(run.chunk > 0, best_start(run.starts), tried)
     return report
